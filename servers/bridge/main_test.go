@@ -1,0 +1,34 @@
+package bridge
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// TestMain lets the test binary be its own guard and its own MCP servers: the first argument says what it is.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		if os.Args[1] == "guard" {
+			os.Exit(GuardMain(os.Args[2:]))
+		}
+		if fake, ok := fakes[os.Args[1]]; ok {
+			os.Exit(fake(os.Args[2:]))
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// self is the command line of this binary as a fake.
+func self(t testing.TB, fake string, args ...string) []string {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := fakes[fake]; !ok {
+		t.Fatalf("no fake %q", fake)
+	}
+	return append([]string{exe, fake}, args...)
+}
