@@ -1,0 +1,73 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/toolbus/toolbus/kvstore"
+)
+
+var (
+	// ErrBadName: not a name; nothing was written. The error is a *NameError.
+	ErrBadName = errors.New("registry: not a name")
+	// ErrNotFound: nobody holds the name, or the group has no member, at the revision of the view.
+	ErrNotFound = errors.New("registry: not found")
+	// ErrNameTaken: another session holds the name. The error is a *NameTakenError.
+	ErrNameTaken = errors.New("registry: name taken")
+	// ErrSessionEnded: the session, and with it all that it held, has ended. The error is a *SessionEndedError.
+	ErrSessionEnded = errors.New("registry: session ended")
+	// ErrUnregistered: the registration was given up by its owner.
+	ErrUnregistered = errors.New("registry: unregistered")
+	// ErrLost: the name is held by somebody else now, or its record was removed by another hand.
+	ErrLost = errors.New("registry: registration lost")
+	// ErrLagged: the reader of a watch was slower than its buffer allows; it has to start over.
+	ErrLagged = errors.New("registry: watch too slow")
+	// ErrClosed: the registry was closed.
+	ErrClosed = errors.New("registry: closed")
+	// ErrNotSynced: the view has not loaded its first snapshot when the context ended.
+	ErrNotSynced = errors.New("registry: view not loaded")
+	// ErrUnknown: the write may have happened or may happen later; if it does, the session removes what it wrote.
+	ErrUnknown = kvstore.ErrUnknown
+	// ErrUnavailable: the store cannot be reached, or has no quorum.
+	ErrUnavailable = kvstore.ErrUnavailable
+)
+
+// NameError says why a text cannot be a name.
+type NameError struct{ Name, Why string }
+
+// Error says the text and what is wrong with it.
+func (e *NameError) Error() string {
+	return fmt.Sprintf("registry: %q is not a name: %s", e.Name, e.Why)
+}
+
+// Is reports that a NameError is ErrBadName.
+func (e *NameError) Is(target error) bool { return target == ErrBadName }
+
+// NameTakenError tells the loser of a claim who holds the name and since when, as the view that decided shows it.
+type NameTakenError struct {
+	Name  string
+	Owner Record // the registration that stands
+}
+
+// Error says the name, its owner and since when.
+func (e *NameTakenError) Error() string {
+	return fmt.Sprintf("registry: name %q is held by %s since %s", e.Name, e.Owner.Holder(), e.Owner.Since.UTC().Format(time.RFC3339))
+}
+
+// Is reports that a NameTakenError is ErrNameTaken.
+func (e *NameTakenError) Is(target error) bool { return target == ErrNameTaken }
+
+// SessionEndedError says which session ended and why.
+type SessionEndedError struct {
+	Session string
+	Reason  Reason
+}
+
+// Error says the session and the reason.
+func (e *SessionEndedError) Error() string {
+	return fmt.Sprintf("registry: session %s ended: %s", e.Session, e.Reason)
+}
+
+// Is reports that a SessionEndedError is ErrSessionEnded.
+func (e *SessionEndedError) Is(target error) bool { return target == ErrSessionEnded }

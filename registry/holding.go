@@ -1,0 +1,236 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/toolbus/toolbus/kvstore"
+)
+
+// holding is one record that a session wants to hold: a name or a membership.
+type holding struct {
+	session *Session
+	key     string
+	ready   chan struct{} // closed when the claim has been decided
+	done    chan struct{} // closed when it is held no more, or was never got
+	given   atomic.Bool   // it was got and not yet given up
+
+	mu       sync.Mutex
+	value    any // *Record or *Member, as it was last applied
+	revision kvstore.Revision
+	err      error
+}
+
+// hold adds a holding to what the session wants, unless it is there already: then that one.
+func (s *Session) hold(key string) (h *holding, isNew bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return nil, false, s.err
+	}
+	if s.ending {
+		return nil, false, &SessionEndedError{Session: s.id, Reason: ReasonClosed}
+	}
+	if h := s.holds[key]; h != nil {
+		return h, false, nil
+	}
+	h = &holding{session: s, key: key, ready: make(chan struct{}), done: make(chan struct{})}
+	s.holds[key] = h
+	return h, true, nil
+}
+
+// got marks a holding as held.
+func (h *holding) got() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e := h.session.r.view.newest(h.key); e != nil && e.session == h.session.id {
+		h.value, h.revision = e.value, e.revision
+	}
+	if h.err == nil {
+		h.given.Store(true)
+		close(h.ready)
+	}
+}
+
+// finish marks a holding as held no more. The first reason stays.
+func (h *holding) finish(err error) {
+	h.given.Store(false)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.err != nil {
+		return
+	}
+	h.err = err
+	select {
+	case <-h.ready:
+	default:
+		close(h.ready)
+	}
+	close(h.done)
+}
+
+// drop takes a holding off what the session wants: from here on whatever stands under its key in the session's name is removed.
+func (s *Session) drop(h *holding, err error) {
+	s.mu.Lock()
+	if s.holds[h.key] == h {
+		delete(s.holds, h.key)
+	}
+	s.dirty = true
+	s.mu.Unlock()
+	h.finish(err)
+}
+
+// moved takes in that a key whose record was the session's has changed.
+func (s *Session) moved(c change) {
+	s.mu.Lock()
+	h := s.holds[c.key]
+	s.mu.Unlock()
+	if h == nil {
+		return
+	}
+	if c.new != nil && c.new.session == s.id {
+		h.mu.Lock()
+		h.value, h.revision = c.new.value, c.new.revision
+		h.mu.Unlock()
+		return
+	}
+	if h.given.Load() {
+		s.drop(h, ErrLost)
+	}
+}
+
+// appeared takes in that a record in the session's name is in the log. One that the session does not want is removed.
+func (s *Session) appeared(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.holds[e.key] == nil {
+		s.dirty = true
+	}
+}
+
+// tidy removes the records in the session's name that it does not want: what a write left whose outcome its caller never learned.
+func (s *Session) tidy() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.dirty || s.tidying || s.err != nil {
+		return
+	}
+	s.dirty = false
+	s.tidying = s.r.spawn(func() {
+		var unwanted []*entry
+		for _, e := range s.r.view.keysOf(s.id) {
+			s.mu.Lock()
+			wanted := s.holds[e.key] != nil
+			s.mu.Unlock()
+			if kind, _ := splitKey(e.key); !wanted && kind != kindLease && !e.ended {
+				unwanted = append(unwanted, e)
+			}
+		}
+		s.r.remove(s.r.ctx, unwanted, ReasonUnregistered)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.tidying = false
+		s.dirty = s.dirty || len(unwanted) > 0 // look once more, until nothing is left
+	})
+}
+
+// want is one record that a claim writes.
+type want struct {
+	h     *holding
+	value func(over *entry) []byte // given what the judge saw there
+}
+
+// claim writes records for the session, all or none. The first may be held by somebody else: then the claim waits until it is clear that the
+// holder lives, and fails with *NameTakenError. It returns when the view shows the outcome.
+func (s *Session) claim(ctx context.Context, wants []want) error {
+	r := s.r
+	var wait backoff
+	for {
+		if err := s.Err(); err != nil {
+			return err
+		}
+		ops := make([]kvstore.Op, 0, len(wants))
+		var taken *entry
+		for _, w := range wants {
+			judged, _ := r.view.claim(w.h.key)
+			if judged.held != nil && judged.held.session != s.id {
+				taken = judged.held
+				break
+			}
+			ops = append(ops, kvstore.Op{Key: w.h.key, Value: w.value(judged.held), Revision: judged.expect})
+		}
+		if taken != nil {
+			if err := r.standing(ctx, taken); err != nil {
+				return err
+			}
+			continue
+		}
+		last, err := r.write(ctx, ops)
+		if err == nil {
+			return r.WaitFor(ctx, last)
+		}
+		if !r.settle(ctx, err, &wait) {
+			return err
+		}
+		if errors.Is(err, kvstore.ErrUnknown) && s.came(wants) {
+			return nil
+		}
+	}
+}
+
+// came tells whether the view shows every record of a claim as the session's own: a write whose answer was lost had come.
+func (s *Session) came(wants []want) bool {
+	for _, w := range wants {
+		if e := s.r.view.newest(w.h.key); e == nil || e.session != s.id {
+			return false
+		}
+	}
+	return true
+}
+
+// write does ops, one alone or many as a batch: a batch costs more on a single server.
+func (r *Registry) write(ctx context.Context, ops []kvstore.Op) (kvstore.Revision, error) {
+	if len(ops) > 1 {
+		return r.store.Batch(ctx, ops)
+	}
+	switch op := ops[0]; {
+	case op.Delete:
+		return r.store.Delete(ctx, op.Key, op.Value, op.Revision)
+	case op.Revision == 0:
+		return r.store.Create(ctx, op.Key, op.Value, op.TTL)
+	default:
+		return r.store.Update(ctx, op.Key, op.Value, op.Revision, op.TTL)
+	}
+}
+
+// release gives up holdings: none of them is the session's from here on, whatever becomes of the writes. It returns when the view shows
+// their end. What ctx leaves undone is removed later, as long as the session lives, and with it otherwise.
+func (s *Session) release(ctx context.Context, hs []*holding, reason Reason, err error) error {
+	for _, h := range hs {
+		s.drop(h, err)
+	}
+	r := s.r
+	ctx, cancel := r.merge(ctx)
+	defer cancel()
+	var wait backoff
+	for {
+		var ops []kvstore.Op
+		for _, h := range hs {
+			if e := r.view.newest(h.key); e != nil && !e.ended && e.session == s.id {
+				ops = append(ops, kvstore.Op{Key: h.key, Value: r.tombstone(reason), Revision: e.revision, Delete: true})
+			}
+		}
+		if len(ops) == 0 {
+			return nil
+		}
+		last, err := r.write(ctx, ops)
+		if err == nil {
+			return r.WaitFor(ctx, last)
+		}
+		if !r.settle(ctx, err, &wait) {
+			return closedOr(err, r)
+		}
+	}
+}

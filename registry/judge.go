@@ -1,0 +1,49 @@
+package registry
+
+import "github.com/toolbus/toolbus/kvstore"
+
+// This file is the judge: it says what a set of records means. It is pure: it knows no clock, does no I/O and remembers nothing. The records
+// that it is given are the newest of each key, tombstones included, so that a view that started from a snapshot today judges exactly
+// as one that has followed the log for a year.
+
+// records is the newest record of each key.
+type records map[string]*entry
+
+// alive tells whether a session's lease is in the log. A lease id is created once and never again, so a session that is not alive at or
+// after the revision of one of its records is dead for ever.
+func (rs records) alive(session string) bool {
+	lease := rs[leaseKey(session)]
+	return session != "" && lease != nil && !lease.ended && lease.session == session
+}
+
+// visible tells whether a record holds what its key says: it is no tombstone, it can be read, and its session is alive. A record of a session
+// without a lease is a late write of a dead one, or waits to be swept: it holds nothing.
+func (rs records) visible(e *entry) bool {
+	return e != nil && !e.ended && e.value != nil && rs.alive(e.session)
+}
+
+// claim is what the judge says to somebody who wants a key: either it is held, by that record, or it may be written if the key's newest entry
+// is still at the revision that the judge has seen.
+type claim struct {
+	held   *entry           // who holds the key, or nil
+	expect kvstore.Revision // 0: write only if there is nothing, not even a tombstone
+}
+
+// claim judges whether key can be taken. Over a tombstone or an orphan one claims by its revision: whoever was quicker moved it.
+func (rs records) claim(key string) claim {
+	e := rs[key]
+	switch {
+	case e == nil:
+		return claim{}
+	case rs.visible(e):
+		return claim{held: e, expect: e.revision}
+	default:
+		return claim{expect: e.revision}
+	}
+}
+
+// orphan tells whether a record is left over from a session that is dead: it holds nothing and may be swept, guarded by its revision. A record
+// that cannot be read is not swept: a later version, or another tool, may know what it is.
+func (rs records) orphan(e *entry) bool {
+	return !e.ended && e.session != "" && e.value != nil && e.key != leaseKey(e.session) && !rs.alive(e.session)
+}

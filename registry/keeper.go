@@ -1,0 +1,229 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/toolbus/toolbus/kvstore"
+)
+
+// keeper is a process's part in keeping the scope. One process at a time holds the pulse, by CAS on the pulse before it; the others watch it and
+// take it over when it stops. Everything here runs on one goroutine, which takes its work from a queue, so that nobody who tells it something
+// ever waits. A wrong keeper can raise a question and end nobody who reaches the quorum: each verdict goes through the log in the
+// batch of the pulse that carries it.
+type keeper struct {
+	r *Registry
+
+	mu    sync.Mutex
+	queue []func()
+	ready chan struct{}
+
+	// What follows belongs to run's goroutine.
+	linkUp   bool
+	holding  bool
+	last     kvstore.Revision // our newest pulse that was acknowledged
+	roll     kvstore.Revision // our newest regular pulse: its roll call is open, and the next one reports it; 0: none
+	seenAt   time.Duration    // when the newest pulse of anybody was applied, on boot time
+	tryAt    time.Duration    // when to try to take the pulse over; 0: not
+	nextAt   time.Duration    // when the next regular pulse is due
+	sweepAt  time.Duration    // when to sweep orphans next
+	tailAt   time.Duration    // when to compare the view with the log next
+	wholeAt  time.Duration    // when to take a whole snapshot next
+	extra    bool             // an extra pulse is wanted now
+	sessions map[string]*standing
+	evidence evidence
+	brake    brake
+	probing  map[string]struct{}
+}
+
+// standing is what the keeper knows of one session. Its clocks are the keeper's own.
+type standing struct {
+	lease      *Lease
+	first      kvstore.Revision // of the lease, as this process first saw it: it existed at every pulse after
+	heard      time.Duration    // when it last answered, refreshed, or began to be watched
+	unanswered int              // roll calls in a row without an answer
+	answered   kvstore.Revision // the newest pulse that it answered
+	server     string           // where it was last heard from
+	client     string
+	servers    int
+	suspicion  *suspicion
+}
+
+func newKeeper(r *Registry) *keeper {
+	k := &keeper{r: r, ready: make(chan struct{}, 1), linkUp: true, sessions: map[string]*standing{}, probing: map[string]struct{}{}}
+	k.evidence.init()
+	return k
+}
+
+const (
+	missedPulses   = 2                      // intervals without a pulse, before others take it
+	secondPulse    = 300 * time.Millisecond // after a new keeper's first
+	nodeWait       = 100 * time.Millisecond // the longest random wait of a node before it takes the pulse
+	processWait    = 400 * time.Millisecond // how much later others do
+	silentPulses   = 4                      // roll calls that a session has to miss in a row, at the least
+	tailInterval   = 5 * time.Second
+	wholeInterval  = 5 * time.Minute
+	sweepInterval  = 5 * time.Second
+	sweepBatch     = 200
+	pulseWriteTime = 5 * time.Second // longer than an election
+)
+
+// do puts work into the queue.
+func (k *keeper) do(fn func()) {
+	k.mu.Lock()
+	k.queue = append(k.queue, fn)
+	k.mu.Unlock()
+	select {
+	case k.ready <- struct{}{}:
+	default:
+	}
+}
+
+// run is the keeper's goroutine. It ends with the registry.
+func (k *keeper) run() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for k.r.ctx.Err() == nil {
+		k.mu.Lock()
+		work := k.queue
+		k.queue = nil
+		k.mu.Unlock()
+		for _, fn := range work {
+			fn()
+		}
+		wait := k.turn()
+		if len(work) > 0 && wait == 0 {
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-k.r.ctx.Done():
+		case <-k.ready:
+		case <-timer.C:
+		}
+	}
+}
+
+// turn does what is due and says how long nothing else is.
+func (k *keeper) turn() time.Duration {
+	now := k.r.clock.Boot()
+	if _, _, synced := k.r.view.at(); !synced {
+		return time.Second
+	}
+	if !k.holding {
+		return k.await(now)
+	}
+	if len(k.sessions) == 0 {
+		k.resign("no session is left")
+		return time.Second
+	}
+	return k.keep(now)
+}
+
+// await watches somebody else's pulse and takes it over when it stops.
+func (k *keeper) await(now time.Duration) time.Duration {
+	why, due := k.vacant(now)
+	if why == "" {
+		k.tryAt = 0
+		return max(due-now, time.Millisecond)
+	}
+	if k.tryAt == 0 {
+		k.tryAt = now + rand.N(nodeWait)
+		if k.r.role != Node {
+			k.tryAt = now + nodeWait + rand.N(processWait)
+		}
+	}
+	if now < k.tryAt {
+		return k.tryAt - now
+	}
+	k.tryAt = 0
+	k.takeOver(why)
+	if k.holding {
+		return 0
+	}
+	return 50*time.Millisecond + rand.N(100*time.Millisecond)
+}
+
+// vacant says why the pulse may be taken over now; where it may not, when that may change.
+func (k *keeper) vacant(now time.Duration) (why string, due time.Duration) {
+	t := k.r.times()
+	if len(k.sessions) == 0 || !k.linkUp {
+		return "", now + time.Minute
+	}
+	due = k.seenAt + missedPulses*t.pulse
+	switch p, _ := k.r.view.pulse(); {
+	case p == nil:
+		return "there is no pulse", now
+	case k.evidence.lost(p.Server, p.Client):
+		return "the keeper is lost", now
+	case k.r.role == Node && p.Role != Node:
+		return "the keeper is no node", now
+	case now >= due:
+		return "the pulse has stopped", now
+	}
+	return "", due
+}
+
+// takeOver puts out a first pulse, over whatever pulse stands in the view. Only one of many rivals can.
+func (k *keeper) takeOver(why string) {
+	_, over := k.r.view.pulse()
+	revision, err := k.write(k.pulse(true, 0), over, nil)
+	if err != nil {
+		if conflict, ok := errors.AsType[*kvstore.ConflictError](err); ok && conflict.Actual <= k.r.Revision() {
+			k.r.askCheck(kvstore.CheckAll)
+		} else {
+			k.r.askCheck(kvstore.CheckTail)
+		}
+		k.r.log.Debug("taking the pulse over", "why", why, "error", err)
+		return
+	}
+	now := k.r.clock.Boot()
+	t := k.r.times()
+	k.r.log.Info("keeping the scope", "scope", k.r.scope, "why", why, "revision", revision)
+	k.holding, k.last, k.roll = true, revision, 0
+	k.nextAt = now + min(secondPulse, t.pulse)
+	k.sweepAt, k.tailAt, k.wholeAt = now+sweepInterval, now+tailInterval, now+wholeInterval
+	k.brake = brake{}
+	k.extra = false
+	for _, st := range k.sessions { // all clocks of silence start anew: what this process heard as a candidate proves nothing
+		st.heard, st.unanswered, st.answered, st.suspicion = now, 0, 0, nil
+		k.recall(st)
+	}
+}
+
+// resign gives the pulse up.
+func (k *keeper) resign(why string) {
+	k.holding, k.tryAt = false, 0
+	k.r.log.Info("no longer keeping the scope", "scope", k.r.scope, "why", why)
+}
+
+// pulse makes the next one. extra ones, and a keeper's first, report no roll call.
+func (k *keeper) pulse(extra bool, roll kvstore.Revision) *pulse {
+	p := &pulse{Node: k.r.node, Keeper: k.r.process, Role: k.r.role, Extra: extra, Roll: roll, Leases: len(k.sessions), At: k.r.clock.Wall().UTC(), V: recordVersion}
+	_, p.Log, _ = k.r.view.at()
+	if k.r.peers != nil {
+		p.Server, p.Client, _ = k.r.peers.Link()
+	}
+	return p
+}
+
+// write puts a pulse into the log over the one at revision over, alone or in one step with the verdicts that it carries.
+func (k *keeper) write(p *pulse, over kvstore.Revision, verdicts []verdict) (kvstore.Revision, error) {
+	ctx, cancel := context.WithTimeout(k.r.ctx, pulseWriteTime)
+	defer cancel()
+	if len(verdicts) == 0 {
+		return k.r.write(ctx, []kvstore.Op{{Key: keyPulse, Value: encode(p), Revision: over, TTL: pulseTTL}})
+	}
+	p.Ended = make(map[string]Reason, len(verdicts))
+	ops := make([]kvstore.Op, 1, len(verdicts)+1)
+	for _, v := range verdicts {
+		p.Ended[v.session] = v.reason
+		ops = append(ops, kvstore.Op{Key: leaseKey(v.session), Value: k.r.tombstone(v.reason), Revision: v.revision, Delete: true})
+	}
+	ops[0] = kvstore.Op{Key: keyPulse, Value: encode(p), Revision: over, TTL: pulseTTL}
+	last, err := k.r.store.Batch(ctx, ops)
+	return last - kvstore.Revision(len(verdicts)), err // the pulse is the first of the batch
+}

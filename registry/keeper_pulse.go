@@ -1,0 +1,282 @@
+package registry
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/toolbus/toolbus/kvstore"
+)
+
+// keep does what is due for who holds the pulse: the next pulse, verdicts, the sweep, the comparisons.
+func (k *keeper) keep(now time.Duration) time.Duration {
+	if k.r.Revision() < k.last { // the next pulse is built only when our view has applied the last one
+		if now > k.nextAt {
+			k.r.askCheck(kvstore.CheckTail)
+		}
+		return staleAfter
+	}
+	if now >= k.tailAt {
+		k.tailAt = now + tailInterval
+		k.r.askCheck(kvstore.CheckTail)
+	}
+	if now >= k.wholeAt {
+		k.wholeAt = now + wholeInterval
+		k.r.askCheck(kvstore.CheckAll)
+	}
+	verdicts, due := k.verdicts(now)
+	switch {
+	case now >= k.nextAt:
+		k.beat(now, verdicts)
+	case len(verdicts) > 0 || k.extra:
+		k.beatExtra(now, verdicts)
+	case now >= k.sweepAt:
+		k.sweepAt = now + sweepInterval
+		k.sweep()
+	default:
+		return max(min(k.nextAt, due, k.sweepAt)-now, time.Millisecond)
+	}
+	return 0
+}
+
+// beat puts out a regular pulse: it reports the roll call of the one before, calls the roll anew, and carries the verdicts that are due.
+func (k *keeper) beat(now time.Duration, verdicts []verdict) {
+	t := k.r.times()
+	p := k.pulse(false, k.roll)
+	var missed []*standing
+	if k.roll != 0 {
+		for _, st := range k.sessions {
+			if st.first > k.roll || st.answered >= k.roll {
+				p.Answered++ // or too young to have been called
+				continue
+			}
+			missed = append(missed, st)
+			p.Missing = append(p.Missing, st.lease.Session)
+		}
+		slices.Sort(p.Missing)
+		if len(p.Missing) > maxListed {
+			p.All, p.Missing = true, nil
+		}
+	}
+	k.suspects(p)
+	revision, ok := k.put(p, verdicts)
+	if !ok {
+		k.nextAt = now + t.pulse/4
+		return
+	}
+	for _, st := range missed {
+		st.unanswered++
+		k.probe(st)
+	}
+	k.listed(p, revision)
+	k.roll = revision
+	if k.nextAt += t.pulse; k.nextAt < now+t.pulse/2 { // late: do not hurry after the lost time
+		k.nextAt = now + t.pulse
+	}
+}
+
+// beatExtra puts out a pulse between two regular ones: to list suspects, or to carry verdicts whose grace is over.
+func (k *keeper) beatExtra(now time.Duration, verdicts []verdict) {
+	p := k.pulse(true, 0)
+	k.suspects(p)
+	k.extra = false
+	if revision, ok := k.put(p, verdicts); ok {
+		k.listed(p, revision)
+		return
+	}
+	k.nextAt = max(k.nextAt, now+k.r.times().pulse/4)
+}
+
+// put writes a pulse with its verdicts. A refused batch is followed at once by a bare pulse, which tells whether the pulse is still ours; its
+// verdicts are then tried one by one.
+func (k *keeper) put(p *pulse, verdicts []verdict) (kvstore.Revision, bool) {
+	revision, err := k.write(p, k.last, verdicts)
+	if err != nil && len(verdicts) > 0 && errors.Is(err, kvstore.ErrConflict) {
+		p.Ended = nil
+		if revision, err = k.write(p, k.last, nil); err == nil {
+			k.last = revision
+			for _, v := range verdicts {
+				one := k.pulse(true, 0)
+				if now, e := k.write(one, k.last, []verdict{v}); e == nil {
+					k.last = now
+					k.ended(v)
+				} else if errors.Is(e, kvstore.ErrConflict) {
+					k.acquit(v.session) // its lease has moved on, or the pulse has: the next one tells
+				} else {
+					k.lostCount(e)
+					break
+				}
+			}
+			return revision, true
+		}
+	}
+	switch {
+	case err == nil:
+		k.last = revision
+		for _, v := range verdicts {
+			k.ended(v)
+		}
+		return revision, true
+	case errors.Is(err, kvstore.ErrConflict):
+		k.overtaken(err)
+	default:
+		k.lostCount(err)
+	}
+	return 0, false
+}
+
+// overtaken finds out who wrote the pulse that is there in the place of our last one: ourselves, by a write whose answer was lost, or another
+// keeper.
+func (k *keeper) overtaken(err error) {
+	conflict, _ := errors.AsType[*kvstore.ConflictError](err)
+	if conflict != nil && conflict.Actual > k.r.Revision() && k.r.WaitFor(k.r.ctx, conflict.Actual) != nil {
+		return
+	}
+	p, revision := k.r.view.pulse()
+	switch {
+	case p != nil && p.Keeper == k.r.process && revision > k.last:
+		k.last, k.roll = revision, 0
+		k.restart()
+	case p != nil && p.Keeper != k.r.process:
+		k.resign("another process keeps it")
+	case p != nil && (conflict == nil || conflict.Actual == 0):
+		k.lostCount(err) // another write to the pulse was on its way, perhaps an earlier one of ours
+	default:
+		k.r.askCheck(kvstore.CheckAll)
+		k.resign("the pulse was refused")
+	}
+}
+
+// lostCount takes in that a pulse was not acknowledged. Grace runs only while pulses are.
+func (k *keeper) lostCount(err error) {
+	k.r.log.Warn("the pulse was not acknowledged", "scope", k.r.scope, "error", err)
+	k.restart()
+	k.r.askCheck(kvstore.CheckTail)
+}
+
+// restart starts every grace anew: it counts from the next listing pulse.
+func (k *keeper) restart() {
+	for _, st := range k.sessions {
+		if st.suspicion != nil {
+			st.suspicion.listed = 0
+			k.extra = true
+		}
+	}
+}
+
+// onStep takes in a step of the log.
+func (k *keeper) onStep(changes []change, newLog bool) {
+	if k.r.role == Never {
+		return
+	}
+	var beat *pulse
+	var leases []change
+	gone := false
+	for _, c := range changes {
+		if c.key == keyPulse {
+			gone = c.new == nil || c.new.ended
+			if !gone {
+				beat, _ = c.new.value.(*pulse)
+			}
+		} else if kind, _ := splitKey(c.key); kind == kindLease {
+			leases = append(leases, c)
+		}
+	}
+	if beat == nil && len(leases) == 0 && !newLog && !gone {
+		return
+	}
+	now := k.r.clock.Boot()
+	k.do(func() {
+		if newLog && k.holding {
+			k.resign("the log was made anew")
+		}
+		for _, c := range leases {
+			k.onLease(c, now)
+		}
+		if beat != nil {
+			k.seenAt = now
+			if k.holding && beat.Keeper != k.r.process {
+				k.resign("another process keeps it")
+			}
+		}
+		if gone && k.holding && k.r.Revision() >= k.last {
+			k.resign("the pulse was removed")
+		}
+	})
+}
+
+// onLease takes in a change of a lease. Seeing a refresh restarts the clock of silence and refuses any verdict on the older revision; it is
+// no answer to a roll call.
+func (k *keeper) onLease(c change, now time.Duration) {
+	_, session := splitKey(c.key)
+	lease, _ := leaseOf(c.new)
+	if lease == nil {
+		delete(k.sessions, session)
+		return
+	}
+	st := k.sessions[session]
+	if st == nil {
+		st = &standing{first: lease.Revision}
+		k.sessions[session] = st
+	}
+	st.lease, st.heard = lease, now
+	if lease.Server != "" {
+		st.server, st.client, st.servers = lease.Server, lease.Client, lease.Servers
+	}
+	if st.suspicion != nil && st.suspicion.listed != 0 && lease.Revision != st.suspicion.revision {
+		st.suspicion = nil
+	}
+	k.recall(st)
+}
+
+// take takes in an answer to the roll call, as it arrived.
+func (k *keeper) take(a answer) {
+	now := k.r.clock.Boot()
+	k.do(func() {
+		for _, id := range a.Sessions {
+			st := k.sessions[id]
+			if st == nil || st.lease.Process != a.Process {
+				continue
+			}
+			if a.Server != "" {
+				st.server, st.client, st.servers = a.Server, a.Client, a.Servers
+			}
+			if !k.holding || a.Pulse > k.last || a.Pulse < k.roll {
+				continue
+			}
+			st.heard, st.unanswered = now, 0
+			st.answered = max(st.answered, a.Pulse)
+			if s := st.suspicion; s != nil && s.listed != 0 && a.Pulse >= s.listed {
+				st.suspicion = nil
+			}
+		}
+	})
+}
+
+// onAnswer is take for what a peer sent.
+func (k *keeper) onAnswer(data []byte) []byte {
+	if a, ok := unmarshal[answer](data); ok {
+		k.take(a)
+	}
+	return nil
+}
+
+// onLink hears that this process is cut off, or no longer.
+func (k *keeper) onLink(up bool) {
+	k.do(func() {
+		k.linkUp = up
+		if up {
+			k.seenAt = k.r.clock.Boot() // it could not hear a pulse meanwhile
+		}
+	})
+}
+
+// sweep removes records of sessions that are dead. Each is guarded by its revision, so that a late sweep can never remove a successor.
+func (k *keeper) sweep() {
+	orphans := k.r.view.orphans(sweepBatch)
+	if len(orphans) == 0 {
+		return
+	}
+	k.r.spawn(func() { k.r.remove(k.r.ctx, orphans, ReasonRemoved) })
+	k.r.log.Debug("sweeping", "records", len(orphans))
+}

@@ -1,0 +1,144 @@
+package registry
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Whereis returns who holds name, from the view: a map look-up, no I/O. ErrNotFound if nobody does, ErrBadName if it is not a name.
+// The maps of the record are the view's own: do not change them. It may be called concurrently.
+func (r *Registry) Whereis(name string) (Record, error) { return r.view.whereis(name) }
+
+func (v *view) whereis(name string) (Record, error) {
+	name, err := ParseName(name)
+	if err != nil {
+		return Record{}, err
+	}
+	v.mu.RLock()
+	rec := v.names[name]
+	v.mu.RUnlock()
+	if rec == nil {
+		return Record{}, ErrNotFound
+	}
+	return *rec, nil
+}
+
+// Describe is Whereis with the groups of the instance filled in.
+func (r *Registry) Describe(name string) (Record, error) { return r.view.describe(name) }
+
+func (v *view) describe(name string) (Record, error) {
+	rec, err := v.whereis(name)
+	if err == nil {
+		rec.Groups = v.groupsOf(rec.Instance)
+	}
+	return rec, err
+}
+
+// Names lists all names, sorted.
+func (r *Registry) Names() []string { return r.view.listNames() }
+
+func (v *view) listNames() []string {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return slices.Sorted(maps.Keys(v.names))
+}
+
+// List returns all registrations with the groups of their instances, sorted by name.
+func (r *Registry) List() []Record { return r.view.list() }
+
+func (v *view) list() []Record {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	out := make([]Record, 0, len(v.names))
+	for _, rec := range v.names {
+		c := *rec
+		if joined := v.joined[rec.Instance]; len(joined) > 0 {
+			c.Groups = slices.Sorted(maps.Keys(joined))
+		}
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b Record) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// Members lists the members of a group, the oldest first. A group that nobody is in has none; ErrBadName if it is not a name.
+func (r *Registry) Members(group string) ([]Member, error) { return r.view.members(group) }
+
+func (v *view) members(group string) ([]Member, error) {
+	group, err := ParseName(group)
+	if err != nil {
+		return nil, err
+	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	out := make([]Member, 0, len(v.groups[group]))
+	for _, m := range v.groups[group] {
+		out = append(out, *m)
+	}
+	slices.SortFunc(out, func(a, b Member) int { return int(int64(a.Revision) - int64(b.Revision)) })
+	return out, nil
+}
+
+// Groups lists the groups that have members, sorted.
+func (r *Registry) Groups() []string { return r.view.listGroups() }
+
+func (v *view) listGroups() []string {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return slices.Sorted(maps.Keys(v.groups))
+}
+
+// GroupsOf lists the groups of an instance, sorted.
+func (r *Registry) GroupsOf(instance string) []string { return r.view.groupsOf(instance) }
+
+func (v *view) groupsOf(instance string) []string {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return slices.Sorted(maps.Keys(v.joined[instance]))
+}
+
+// Lease returns a session as the view shows it; false if it is not alive.
+func (r *Registry) Lease(session string) (Lease, bool) { return r.view.lease(session) }
+
+func (v *view) lease(session string) (Lease, bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	l := v.leases[session]
+	if l == nil {
+		return Lease{}, false
+	}
+	return *l, true
+}
+
+// Leases lists the sessions that are alive, in the order in which they started.
+func (r *Registry) Leases() []Lease { return r.view.listLeases() }
+
+func (v *view) listLeases() []Lease {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	out := make([]Lease, 0, len(v.leases))
+	for _, l := range v.leases {
+		out = append(out, *l)
+	}
+	slices.SortFunc(out, func(a, b Lease) int {
+		if c := a.Started.Compare(b.Started); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Session, b.Session)
+	})
+	return out
+}
+
+// Instance returns the registration of a hosted server by its instance; ErrNotFound if it has none.
+func (r *Registry) Instance(instance string) (Record, error) { return r.view.instance(instance) }
+
+func (v *view) instance(instance string) (Record, error) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	rec := v.holds[instance]
+	if rec == nil {
+		return Record{}, ErrNotFound
+	}
+	return *rec, nil
+}

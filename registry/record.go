@@ -1,0 +1,188 @@
+package registry
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/toolbus/toolbus/kvstore"
+)
+
+// recordVersion is written into each record. A reader takes any version: fields that it does not know are for others.
+const recordVersion = 1
+
+// Record is a name as the view shows it: who holds it, since when, and what he said about it.
+type Record struct {
+	Name     string            `json:"name"`
+	Node     string            `json:"node"`              // the owner's node, or what its process calls itself
+	Session  string            `json:"session"`           // the owner's session
+	Instance string            `json:"instance"`          // the hosted server; the session where none is hosted
+	Kind     string            `json:"kind,omitempty"`    // what kind of server it is, in the owner's words
+	Address  string            `json:"address,omitempty"` // where it can be reached other than by its name
+	Host     string            `json:"host,omitempty"`
+	PID      int               `json:"pid,omitempty"`
+	Since    time.Time         `json:"since"` // the owner's clock
+	Metadata map[string]string `json:"metadata,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Groups   []string          `json:"groups,omitempty"` // filled in by List and Describe, not by Whereis
+
+	// Token is the fencing token: the revision of the claim. It grows with each claim of the name and stays through its owner's updates.
+	Token kvstore.Revision `json:"token"`
+	// Revision is that of the record itself.
+	Revision kvstore.Revision `json:"revision"`
+}
+
+// Holder names the owner in one phrase, for people.
+func (r Record) Holder() string {
+	who := r.Node
+	if who == "" {
+		who = "session " + r.Session
+	}
+	switch {
+	case r.PID != 0 && r.Host != "":
+		return fmt.Sprintf("%s (pid %d on %s)", who, r.PID, r.Host)
+	case r.PID != 0:
+		return fmt.Sprintf("%s (pid %d)", who, r.PID)
+	}
+	return who
+}
+
+// Member is one membership as the view shows it.
+type Member struct {
+	Group    string            `json:"group"`
+	Name     string            `json:"name,omitempty"` // the name of the instance, where it has one
+	Node     string            `json:"node"`
+	Session  string            `json:"session"`
+	Instance string            `json:"instance"`
+	Since    time.Time         `json:"since"`
+	Metadata map[string]string `json:"metadata,omitempty"`
+	Revision kvstore.Revision  `json:"revision"`
+}
+
+// Lease is a session as the view shows it.
+type Lease struct {
+	Node    string    `json:"node"`
+	Session string    `json:"session"`
+	Process string    `json:"process"`
+	Host    string    `json:"host,omitempty"`
+	PID     int       `json:"pid,omitempty"`
+	Mode    Mode      `json:"mode"`
+	Server  string    `json:"server,omitempty"`  // the server and the connection that carried the session when it wrote this
+	Client  string    `json:"client,omitempty"`  //
+	Servers int       `json:"servers,omitempty"` // how many servers it could connect to
+	Attempt uint64    `json:"attempt"`           // which write of this session this is
+	Started time.Time `json:"started"`
+
+	Revision kvstore.Revision `json:"-"`
+}
+
+// Mode says what may end a session.
+type Mode string
+
+const (
+	// Service: evidence of death may end the session early.
+	Service Mode = "service"
+	// Strict: only its owner, or silence for a whole TTL, ends it: the validity of two owners of one name never overlaps.
+	Strict Mode = "strict"
+)
+
+// What is stored is what is shown, and a little more.
+type (
+	leaseRecord struct {
+		Lease
+		V int `json:"v"`
+	}
+	nameRecord struct {
+		Record
+		Writer string `json:"writer"` // this very attempt: a claim whose answer was lost is told from another's by it
+		V      int    `json:"v"`
+	}
+	groupRecord struct {
+		Member
+		Writer string `json:"writer"`
+		V      int    `json:"v"`
+	}
+)
+
+// encode makes the one line of JSON that is stored. Our records hold nothing that JSON cannot.
+func encode(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic("registry: a record that is no JSON: " + err.Error())
+	}
+	return data
+}
+
+// entry is one record of the view: the newest entry of its key, decoded. A record that cannot be decoded, or that does not belong under its
+// key, holds nothing: it is kept for its revision alone.
+type entry struct {
+	key      string
+	revision kvstore.Revision
+	ended    bool   // a tombstone
+	reason   Reason // of the tombstone
+	session  string // whose record it is; empty for what holds nothing
+	writer   string
+	value    any // *Lease, *Record, *Member, *pulse, or nil
+	bad      string
+}
+
+// decode turns an entry of the log into one of the view. It never fails: what is wrong with a record is in bad.
+func decode(e kvstore.Entry) *entry {
+	out := &entry{key: e.Key, revision: e.Revision, ended: e.Tombstone()}
+	switch e.Operation {
+	case kvstore.Expire:
+		out.reason = ReasonExpired
+		return out
+	case kvstore.Delete:
+		var t tombstone
+		if json.Unmarshal(e.Value, &t); t.Reason == "" {
+			t.Reason = ReasonRemoved
+		}
+		out.reason = t.Reason
+		return out
+	}
+	kind, rest := splitKey(e.Key)
+	var err error
+	switch kind {
+	case kindLease:
+		var rec leaseRecord
+		if err = json.Unmarshal(e.Value, &rec); err == nil && rec.Session != rest {
+			err = fmt.Errorf("it names session %q", rec.Session)
+		}
+		rec.Revision = e.Revision
+		if err == nil {
+			out.session, out.value = rec.Session, &rec.Lease
+		}
+	case kindName:
+		var rec nameRecord
+		if err = json.Unmarshal(e.Value, &rec); err == nil && (rec.Name != rest || rec.Session == "") {
+			err = fmt.Errorf("it names %q of session %q", rec.Name, rec.Session)
+		}
+		if rec.Revision = e.Revision; rec.Token == 0 || rec.Token > e.Revision {
+			rec.Token = e.Revision
+		}
+		if err == nil {
+			out.session, out.writer, out.value = rec.Session, rec.Writer, &rec.Record
+		}
+	case kindGroup:
+		var rec groupRecord
+		group, instance, ok := splitGroup(rest)
+		if err = json.Unmarshal(e.Value, &rec); err == nil && (!ok || rec.Group != group || rec.Instance != instance || rec.Session == "") {
+			err = fmt.Errorf("it names member %q of %q", rec.Instance, rec.Group)
+		}
+		rec.Revision = e.Revision
+		if err == nil {
+			out.session, out.writer, out.value = rec.Session, rec.Writer, &rec.Member
+		}
+	case keyPulse:
+		p := new(pulse)
+		if err = json.Unmarshal(e.Value, p); err == nil {
+			p.revision = e.Revision
+			out.value = p
+		}
+	}
+	if err != nil {
+		out.bad = err.Error()
+	}
+	return out
+}

@@ -1,0 +1,311 @@
+package registry
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/nats-io/nuid"
+
+	"github.com/toolbus/toolbus/kvstore"
+)
+
+// RegisterOptions are what an owner says about a name; nil says nothing.
+type RegisterOptions struct {
+	// Instance is the id of the hosted server; "" is the session itself, which hosts none.
+	Instance string
+	Kind     string            // what kind of server it is
+	Address  string            // where it can be reached other than by its name
+	Groups   []string          // groups that the instance joins in the same step
+	Metadata map[string]string // shown with the name
+	Labels   map[string]string // short facts to select by
+}
+
+// Registration is a name that a session holds. Its methods may be called concurrently.
+type Registration struct {
+	h    *holding
+	name string
+}
+
+// Register claims name for the session: exactly one session of the scope can hold it. It returns when this process's view shows the claim, so
+// that what is read after it is true. If another session holds the name, the error is a *NameTakenError (ErrNameTaken) that says who
+// and since when; a holder that does not answer a probe is reported to the keeper first, and Register waits until ctx ends, or for about a TTL,
+// for him to come back or to be ended. Registering again what the session holds is ok and changes nothing.
+//
+// Other errors: ErrBadName, ErrSessionEnded, ErrUnavailable, ErrUnknown when ctx ended before the outcome was known: if the claim comes after
+// all, the session gives the name up again.
+func (s *Session) Register(ctx context.Context, name string, opts *RegisterOptions) (*Registration, error) {
+	var o RegisterOptions
+	if opts != nil {
+		o = *opts
+	}
+	name, err := ParseName(name)
+	if err != nil {
+		return nil, err
+	}
+	if o.Instance == "" {
+		o.Instance = s.id
+	}
+	if err := checkInstance(o.Instance); err != nil {
+		return nil, err
+	}
+	groups := make([]string, len(o.Groups))
+	for i, g := range o.Groups {
+		if groups[i], err = ParseName(g); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := s.r.merge(ctx)
+	defer cancel()
+	h, isNew, err := s.hold(nameKey(name))
+	if err != nil {
+		return nil, err
+	}
+	if !isNew {
+		return s.again(ctx, h, name, o.Instance)
+	}
+	reg := &Registration{h: h, name: name}
+	if err := s.settled(ctx); err != nil {
+		s.drop(h, err)
+		return nil, err
+	}
+	since := s.r.clock.Wall().UTC()
+	wants := []want{{h, func(over *entry) []byte {
+		rec := nameRecord{Writer: nuid.Next(), V: recordVersion}
+		rec.Record = Record{
+			Name: name, Node: s.r.node, Session: s.id, Instance: o.Instance, Kind: o.Kind, Address: o.Address, Host: s.r.host,
+			PID: s.lease.PID, Since: since, Metadata: o.Metadata, Labels: o.Labels,
+		}
+		if over != nil { // our own: an earlier claim of which we know no more
+			rec.Token = over.value.(*Record).Token
+		}
+		return encode(rec)
+	}}}
+	for _, g := range groups {
+		if m, isNew, err := s.hold(groupKey(g, o.Instance)); err == nil && isNew {
+			wants = append(wants, want{m, s.memberValue(g, o.Instance, name, since, nil)})
+		}
+	}
+	if err := s.claim(ctx, wants); err != nil {
+		for _, w := range wants {
+			s.drop(w.h, err)
+		}
+		return nil, closedOr(err, s.r)
+	}
+	for _, w := range wants {
+		w.h.got()
+	}
+	if err := h.wait(ctx); err != nil {
+		return nil, err
+	}
+	return reg, nil
+}
+
+// again answers a claim of what the session claims or holds already.
+func (s *Session) again(ctx context.Context, h *holding, name, instance string) (*Registration, error) {
+	if err := h.wait(ctx); err != nil {
+		return nil, err
+	}
+	reg := &Registration{h: h, name: name}
+	if rec := reg.Record(); rec.Instance != instance {
+		return nil, &NameTakenError{Name: name, Owner: rec}
+	}
+	return reg, nil
+}
+
+// wait waits until the claim of a holding has been decided.
+func (h *holding) wait(ctx context.Context) error {
+	select {
+	case <-h.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.err
+}
+
+// settled waits, for a strict session, until this process has followed its log for a TTL: a log that was made anew may lack a lease whose
+// owner still believes in it.
+func (s *Session) settled(ctx context.Context) error {
+	if s.mode != Strict {
+		return nil
+	}
+	s.r.mu.Lock()
+	seen, ttl := s.r.logSeen, s.r.timing.ttl
+	s.r.mu.Unlock()
+	if left := ttl - (s.r.clock.Boot() - seen.boot); left > 0 && !pause(ctx, left) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// checkInstance refuses what could not be the last token of a key.
+func checkInstance(id string) error {
+	if len(id) > MaxLabel {
+		return &NameError{Name: id, Why: "an instance's id is longer than 63 bytes"}
+	}
+	for _, c := range []byte(id) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '-' && c != '_' {
+			return &NameError{Name: id, Why: "an instance's id has letters, digits, - and _ only"}
+		}
+	}
+	return nil
+}
+
+// standing returns nil when whoever holds a record holds it no more, and a *NameTakenError when it is clear that he does. A holder that
+// answers, and one of this process, does. One that does not is reported to the keeper, whose verdict is waited for.
+func (r *Registry) standing(ctx context.Context, held *entry) error {
+	taken := takenError(held)
+	r.mu.Lock()
+	own := r.sessions[held.session] != nil
+	patience := r.timing.ttl + 3*time.Second
+	r.mu.Unlock()
+	if own || r.peers == nil {
+		return taken
+	}
+	began := r.clock.Boot()
+	for {
+		probe, cancel := context.WithTimeout(ctx, probeTimeout)
+		_, err := r.peers.Request(probe, r.subject(held.session), nil)
+		cancel()
+		if err == nil || ctx.Err() != nil || r.clock.Boot()-began > patience {
+			return taken
+		}
+		data := encode(report{Session: held.session})
+		if err := r.peers.Publish(r.subject("report"), data); err != nil {
+			r.log.Debug("reporting a silent session", "session", held.session, "error", err)
+		}
+		if !pause(ctx, reportPause) {
+			return taken
+		}
+		if now, _ := r.view.claim(held.key); now.held == nil || now.held.session != held.session {
+			return nil
+		}
+	}
+}
+
+const (
+	probeTimeout = 500 * time.Millisecond
+	reportPause  = 100 * time.Millisecond
+)
+
+func takenError(held *entry) error {
+	switch v := held.value.(type) {
+	case *Record:
+		return &NameTakenError{Name: v.Name, Owner: *v}
+	case *Member:
+		return &NameTakenError{Name: v.Group + "/" + v.Instance, Owner: Record{
+			Node: v.Node, Session: v.Session, Instance: v.Instance, Since: v.Since, Revision: v.Revision}}
+	}
+	return ErrNameTaken
+}
+
+// Name is the name that is held.
+func (g *Registration) Name() string { return g.name }
+
+// Session is the session that holds it.
+func (g *Registration) Session() *Session { return g.h.session }
+
+// Record is the registration as it was last applied.
+func (g *Registration) Record() Record {
+	g.h.mu.Lock()
+	defer g.h.mu.Unlock()
+	if rec, ok := g.h.value.(*Record); ok {
+		return *rec
+	}
+	return Record{Name: g.name}
+}
+
+// Instance is the id of the hosted server.
+func (g *Registration) Instance() string { return g.Record().Instance }
+
+// Token is the fencing token: the revision of the claim.
+func (g *Registration) Token() kvstore.Revision { return g.Record().Token }
+
+// Serving tells whether the owner may answer in the name of it now: it is held, and the session is valid. Ask when a request is taken up.
+func (g *Registration) Serving() bool { return g.h.given.Load() && g.h.session.Valid() }
+
+// Done is closed when the name is held no more.
+func (g *Registration) Done() <-chan struct{} { return g.h.done }
+
+// Err is nil while the name is held, then ErrUnregistered, ErrLost or ErrSessionEnded.
+func (g *Registration) Err() error {
+	g.h.mu.Lock()
+	defer g.h.mu.Unlock()
+	return g.h.err
+}
+
+// Unregister gives the name up, and every membership of its instance, in one step. From the call on the owner holds nothing of it, whatever
+// comes of the write. Unregistering what is not held does nothing.
+func (g *Registration) Unregister(ctx context.Context) error {
+	if g.Err() != nil {
+		return nil
+	}
+	s := g.h.session
+	hs := []*holding{g.h}
+	for _, group := range s.r.view.groupsOf(g.Instance()) {
+		s.mu.Lock()
+		if m := s.holds[groupKey(group, g.Instance())]; m != nil {
+			hs = append(hs, m)
+		}
+		s.mu.Unlock()
+	}
+	return s.release(ctx, hs, ReasonUnregistered, ErrUnregistered)
+}
+
+// Update changes what the owner says about the name, as one write: the name is never absent. change gets a copy and may alter Kind, Address,
+// Metadata and Labels; it may be called more than once. The token stays.
+func (g *Registration) Update(ctx context.Context, change func(*Record)) error {
+	s := g.h.session
+	ctx, cancel := s.r.merge(ctx)
+	defer cancel()
+	var wait backoff
+	for {
+		if err := g.Err(); err != nil {
+			return err
+		}
+		e := s.r.view.newest(g.h.key)
+		if e == nil || e.session != s.id {
+			return ErrLost
+		}
+		old := *e.value.(*Record)
+		now := old
+		now.Metadata, now.Labels = maps.Clone(old.Metadata), maps.Clone(old.Labels)
+		change(&now)
+		old.Kind, old.Address, old.Metadata, old.Labels = now.Kind, now.Address, now.Metadata, now.Labels
+		revision, err := s.r.store.Update(ctx, e.key, encode(nameRecord{Record: old, Writer: nuid.Next(), V: recordVersion}), e.revision, 0)
+		if err == nil {
+			return s.r.WaitFor(ctx, revision)
+		}
+		if !s.r.settle(ctx, err, &wait) {
+			return closedOr(err, s.r)
+		}
+	}
+}
+
+// Join adds the instance of this registration to a group.
+func (g *Registration) Join(ctx context.Context, group string, opts *JoinOptions) (*Membership, error) {
+	var o JoinOptions
+	if opts != nil {
+		o = *opts
+	}
+	o.Instance = g.Instance()
+	return g.h.session.Join(ctx, group, &o)
+}
+
+// Leave takes the instance of this registration out of a group. Leaving a group that it is not in does nothing.
+func (g *Registration) Leave(ctx context.Context, group string) error {
+	group, err := ParseName(group)
+	if err != nil {
+		return err
+	}
+	s := g.h.session
+	s.mu.Lock()
+	h := s.holds[groupKey(group, g.Instance())]
+	s.mu.Unlock()
+	if h == nil {
+		return nil
+	}
+	return s.release(ctx, []*holding{h}, ReasonLeft, ErrUnregistered)
+}

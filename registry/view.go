@@ -1,0 +1,328 @@
+package registry
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/toolbus/toolbus/kvstore"
+)
+
+// view is one process's copy of the log's state: the newest record of each key, and what of it is visible by the judge. Its zero value is not
+// ready; use newView. Readers take mu shared. Steps are applied by one goroutine.
+type view struct {
+	mu       sync.RWMutex
+	records  records
+	keys     map[string]map[string]struct{} // session: the keys whose newest record is its
+	names    map[string]*Record             // visible
+	groups   map[string]map[string]*Member  // visible: group, instance
+	joined   map[string]map[string]*Member  // visible: instance, group
+	holds    map[string]*Record             // visible: instance, its name
+	leases   map[string]*Lease              // sessions alive
+	revision kvstore.Revision
+	log      string
+	synced   bool
+	watchers map[*watcher]struct{}
+	monitors map[string]map[*monitor]struct{} // key of the record that they wait for the end of
+}
+
+func newView() *view {
+	v := &view{watchers: map[*watcher]struct{}{}, monitors: map[string]map[*monitor]struct{}{}}
+	v.clear()
+	return v
+}
+
+func (v *view) clear() {
+	v.records = records{}
+	v.keys = map[string]map[string]struct{}{}
+	v.names = map[string]*Record{}
+	v.groups = map[string]map[string]*Member{}
+	v.joined = map[string]map[string]*Member{}
+	v.holds = map[string]*Record{}
+	v.leases = map[string]*Lease{}
+	v.revision = 0
+}
+
+// change is what a step did to one key's newest record.
+type change struct {
+	key      string
+	old, new *entry // nil: none
+}
+
+// apply takes one step into the view, as a whole, and tells the watchers. It returns what changed, in the order of revisions for an Append, and
+// whether the log is another than before.
+func (v *view) apply(step kvstore.Step) (changes []change, newLog bool) {
+	decoded := make([]*entry, len(step.Entries)) // outside of the lock
+	for i, e := range step.Entries {
+		decoded[i] = decode(e)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	collapsed := step.Kind == kvstore.Snapshot && v.synced
+	newLog = v.log != "" && step.Log != v.log
+	why := Reason("")
+	if newLog {
+		why = ReasonNewLog
+	}
+	v.log = step.Log
+	if step.Kind == kvstore.Snapshot {
+		have := make(map[string]struct{}, len(decoded))
+		for _, e := range decoded {
+			have[e.key] = struct{}{}
+		}
+		for key, old := range v.records {
+			if _, ok := have[key]; !ok || newLog {
+				v.forget(old)
+				delete(v.records, key)
+				changes = append(changes, change{key: key, old: old})
+			}
+		}
+		v.synced = true
+	}
+	for _, e := range decoded {
+		old := v.records[e.key]
+		if old != nil && e.revision <= old.revision {
+			continue // the higher revision wins, so that order and repetition cannot hurt
+		}
+		if old != nil {
+			v.forget(old)
+		}
+		v.records[e.key] = e
+		v.remember(e)
+		changes = append(changes, change{key: e.key, old: old, new: e})
+	}
+	if newLog || step.Revision > v.revision {
+		v.revision = step.Revision
+	}
+	v.judge(changes, why, collapsed)
+	return changes, newLog
+}
+
+func (v *view) forget(e *entry) {
+	if keys := v.keys[e.session]; e.session != "" {
+		if delete(keys, e.key); len(keys) == 0 {
+			delete(v.keys, e.session)
+		}
+	}
+}
+
+func (v *view) remember(e *entry) {
+	if e.session == "" {
+		return
+	}
+	keys := v.keys[e.session]
+	if keys == nil {
+		keys = map[string]struct{}{}
+		v.keys[e.session] = keys
+	}
+	keys[e.key] = struct{}{}
+}
+
+// judge brings what is visible up to date after changes and tells the watchers. A lease that came or went moves every record of its session.
+func (v *view) judge(changes []change, why Reason, collapsed bool) {
+	var order []string // name and group keys, as they changed
+	affected := make(map[string]Reason, len(changes))
+	touch := func(key string, reason Reason, over bool) {
+		if _, ok := affected[key]; !ok {
+			order = append(order, key)
+		} else if !over {
+			return
+		}
+		affected[key] = reason
+	}
+	for _, c := range changes {
+		reason := why
+		if reason == "" {
+			reason = endReason(c)
+		}
+		kind, session := splitKey(c.key)
+		switch kind {
+		case kindName, kindGroup:
+			touch(c.key, reason, reason != "")
+		case kindLease:
+			if v.records.alive(session) {
+				v.leases[session] = c.new.value.(*Lease)
+			} else if _, was := v.leases[session]; was {
+				delete(v.leases, session)
+				v.fire(c.key, reason)
+			}
+			for _, key := range slices.Sorted(maps.Keys(v.keys[session])) {
+				touch(key, reason, false)
+			}
+		}
+	}
+	for _, key := range order {
+		reason := affected[key]
+		if kind, rest := splitKey(key); kind == kindName {
+			v.judgeName(rest, key, reason, collapsed)
+		} else if group, instance, ok := splitGroup(rest); ok && kind == kindGroup {
+			v.judgeMember(group, instance, key, reason, collapsed)
+		}
+	}
+}
+
+// endReason reads why a change ended what was there: from the tombstone, or from the record that took its place.
+func endReason(c change) Reason {
+	switch {
+	case c.new == nil:
+		return ReasonRemoved
+	case c.new.ended:
+		return c.new.reason
+	case c.old != nil && c.old.session != c.new.session:
+		return ReasonReplaced
+	}
+	return ""
+}
+
+func (v *view) judgeName(name, key string, reason Reason, collapsed bool) {
+	var now *Record
+	if e := v.records[key]; v.records.visible(e) {
+		now = e.value.(*Record)
+	}
+	was := v.names[name]
+	if was == now {
+		return
+	}
+	if was != nil {
+		delete(v.holds, was.Instance)
+	}
+	if now == nil {
+		delete(v.names, name)
+	} else {
+		v.names[name] = now
+		v.holds[now.Instance] = now
+	}
+	switch {
+	case now != nil && was != nil && was.Session == now.Session && was.Instance == now.Instance && was.Token == now.Token:
+		v.tell(Event{Kind: Updated, Record: *now, Collapsed: collapsed})
+		return
+	case was != nil:
+		if reason == "" {
+			reason = ReasonReplaced
+		}
+		v.fire(key, reason)
+		v.tell(Event{Kind: Unregistered, Record: *was, Reason: reason, Collapsed: collapsed})
+	}
+	if now != nil {
+		v.tell(Event{Kind: Registered, Record: *now, Collapsed: collapsed})
+	}
+}
+
+func (v *view) judgeMember(group, instance, key string, reason Reason, collapsed bool) {
+	var now *Member
+	if e := v.records[key]; v.records.visible(e) {
+		now = e.value.(*Member)
+	}
+	was := v.groups[group][instance]
+	if was == now {
+		return
+	}
+	unlink(v.groups, group, instance)
+	unlink(v.joined, instance, group)
+	if now != nil {
+		link(v.groups, group, instance, now)
+		link(v.joined, instance, group, now)
+	}
+	switch {
+	case now != nil && was != nil && was.Session == now.Session:
+		v.tell(Event{Kind: MemberUpdated, Member: *now, Collapsed: collapsed})
+		return
+	case was != nil:
+		if reason == "" {
+			reason = ReasonReplaced
+		}
+		v.fire(key, reason)
+		v.tell(Event{Kind: Left, Member: *was, Reason: reason, Collapsed: collapsed})
+	}
+	if now != nil {
+		v.tell(Event{Kind: Joined, Member: *now, Collapsed: collapsed})
+	}
+}
+
+func link(m map[string]map[string]*Member, outer, inner string, member *Member) {
+	if m[outer] == nil {
+		m[outer] = map[string]*Member{}
+	}
+	m[outer][inner] = member
+}
+
+func unlink(m map[string]map[string]*Member, outer, inner string) {
+	if delete(m[outer], inner); len(m[outer]) == 0 {
+		delete(m, outer)
+	}
+}
+
+// orphans lists up to limit records whose session is dead, for the sweep.
+func (v *view) orphans(limit int) []*entry {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	var out []*entry
+	for session, keys := range v.keys {
+		if v.records.alive(session) {
+			continue
+		}
+		for key := range keys {
+			if e := v.records[key]; v.records.orphan(e) {
+				if out = append(out, e); len(out) == limit {
+					return out
+				}
+			}
+		}
+	}
+	return out
+}
+
+// newest returns the newest record of a key, or nil.
+func (v *view) newest(key string) *entry {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.records[key]
+}
+
+// claim judges whether key can be taken, and at which revision of the view that was so.
+func (v *view) claim(key string) (claim, kvstore.Revision) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.records.claim(key), v.revision
+}
+
+// keysOf lists the keys whose newest record is the session's, its lease among them.
+func (v *view) keysOf(session string) []*entry {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	out := make([]*entry, 0, len(v.keys[session]))
+	for key := range v.keys[session] {
+		out = append(out, v.records[key])
+	}
+	return out
+}
+
+// living copies the sessions that are alive.
+func (v *view) living() map[string]*Lease {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return maps.Clone(v.leases)
+}
+
+// pulse returns the newest pulse, or nil where there is none, with the revision of its key's newest entry (0: none).
+func (v *view) pulse() (*pulse, kvstore.Revision) {
+	e := v.newest(keyPulse)
+	if e == nil {
+		return nil, 0
+	}
+	p, _ := e.value.(*pulse)
+	if e.ended {
+		p = nil
+	}
+	return p, e.revision
+}
+
+func (v *view) at() (revision kvstore.Revision, log string, synced bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.revision, v.log, v.synced
+}
+
+// staleAfter is how much later than its writing an entry may reach a view that works.
+const staleAfter = 250 * time.Millisecond
