@@ -1,0 +1,351 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	maxHeld     = 256 << 20        // bytes of messages that are not complete yet, for one instance
+	partTimeout = 30 * time.Second // between two parts of one message
+)
+
+// incoming is a message of which not all parts are there yet.
+type incoming struct {
+	assembly
+	call    *call
+	subject Subject
+	header  nats.Header
+	timer   *time.Timer
+}
+
+// take sorts one message of a caller. It runs on the Server's one goroutine: nothing in it waits.
+func (s *Serving) take(msg *nats.Msg, subject Subject) {
+	kind, part := "", ""
+	wire := ""
+	if msg.Header != nil {
+		kind, part, wire = msg.Header.Get(HeaderFrame), msg.Header.Get(HeaderPart), msg.Header.Get(HeaderWire)
+	}
+	if wire != "" && wire != Version {
+		s.server.turnDown(msg, fail(CodeRefused, "this instance speaks version "+Version+" of the wire, not "+wire, s.facts()))
+		return
+	}
+	if subject.Kind != ByGroup && subject.Name != s.opts.Name || subject.Kind == ByInstance && subject.Instance != s.opts.Instance {
+		s.server.turnDown(msg, fail(CodeRefused, fmt.Sprintf("the subject names %s, this instance serves %s", subject.Name, s.opts.Name), s.facts()))
+		return
+	}
+	if kind == frameProbe {
+		s.probe(msg)
+		return
+	}
+	if token := msg.Header.Get(HeaderToken); token != "" && s.opts.Token != "" && token != s.opts.Token {
+		s.server.turnDown(msg, fail(CodeToken, fmt.Sprintf("%s has token %s, not %s", s.opts.Name, s.opts.Token, token), s.facts()))
+		return
+	}
+	if subject.Session != "" {
+		s.mu.Lock()
+		session := s.sessions[subject.Session]
+		s.mu.Unlock()
+		if session == nil {
+			facts := s.facts()
+			facts.Why = "the instance does not know it"
+			s.server.turnDown(msg, fail(CodeNoSession, s.opts.Name+": no such session", facts))
+			return
+		}
+		session.push(msg, subject)
+		return
+	}
+	switch of := msg.Header.Get(HeaderCall); {
+	case of != "" && part != "":
+		s.more(of, part, msg, subject)
+	case of != "":
+		s.control(of, msg)
+	case part != "":
+		s.begin(part, msg, subject, wire == "")
+	default:
+		s.request(msg, subject, wire == "")
+	}
+}
+
+// request takes a whole message of a caller without a session.
+func (s *Serving) request(msg *nats.Msg, subject Subject, bare bool) {
+	m, refusal := s.agree(msg.Data, msg.Header, subject)
+	if refusal != nil {
+		s.server.turnDown(msg, refusal)
+		return
+	}
+	if !m.Request() || msg.Reply == "" { // a notification of nobody's, or nobody to answer to
+		s.log.Debug("nothing to do for a message without a session", "method", m.Method)
+		return
+	}
+	c := s.newCall(msg.Reply, subject, bare)
+	c.msg, c.id = m, m.ID()
+	c.opening = m.Method == methodInitialize
+	if down := msg.Header.Get(HeaderDownlink); c.opening && !validDownlink(down) {
+		s.server.turnDown(msg, fail(CodeRefused, "initialize opens a session and needs a "+HeaderDownlink+" header", s.facts()))
+		return
+	} else if c.opening {
+		c.downlink = down
+	}
+	s.enqueue(c, msg)
+}
+
+func (s *Serving) newCall(reply string, subject Subject, bare bool) *call {
+	return &call{
+		stream:  stream{nc: s.server.nc, subject: reply, who: &identity{s.opts.Instance, s.opts.Lease, s.opts.Name}},
+		serving: s, reply: reply, subject: subject, bare: bare, since: time.Now(),
+	}
+}
+
+// agree scans a body and proves that subject, headers and body say the same.
+func (s *Serving) agree(body []byte, header nats.Header, subject Subject) (Message, *Error) {
+	m, err := Scan(body)
+	if err != nil {
+		return m, &Error{Code: -32700, Message: err.Error()}
+	}
+	if err := m.check(); err != nil {
+		return m, fail(CodeRefused, err.Error(), s.facts())
+	}
+	target, err := m.Target()
+	if err != nil {
+		return m, fail(CodeRefused, err.Error(), s.facts())
+	}
+	differ := ""
+	switch {
+	case MethodToken(m.Method) != subject.Method:
+		differ = fmt.Sprintf("the subject says method %s, the body %q", subject.Method, m.Method)
+	case TargetToken(target) != subject.Target:
+		differ = fmt.Sprintf("the subject says target %s, the body %q", subject.Target, target)
+	case header == nil:
+	case mirror(header, HeaderMethod, m.Method):
+		differ = fmt.Sprintf("header and body have different methods: %q, %q", header.Get(HeaderMethod), m.Method)
+	case mirror(header, HeaderName, target):
+		differ = fmt.Sprintf("header and body have different targets: %q, %q", header.Get(HeaderName), target)
+	case m.Version != "" && mirror(header, HeaderVersion, m.Version):
+		differ = fmt.Sprintf("header and body have different protocol versions: %q, %q", header.Get(HeaderVersion), m.Version)
+	}
+	if differ != "" {
+		return m, fail(CodeRefused, differ, s.facts())
+	}
+	return m, nil
+}
+
+// mirror tells whether a header is there and differs.
+func mirror(header nats.Header, key, want string) bool {
+	got, ok := header[key]
+	return ok && (len(got) != 1 || got[0] != want)
+}
+
+// enqueue puts a call in the queue; the first frame goes out at the latest after ackAfter.
+func (s *Serving) enqueue(c *call, msg *nats.Msg) {
+	s.mu.Lock()
+	var refusal *Error
+	switch {
+	case s.closing:
+		refusal = fail(CodeNotValid, s.opts.Name+": the instance is closing", s.facts())
+	case len(s.queue) >= s.opts.MaxQueue:
+		refusal = fail(CodeBusy, s.opts.Name+": too many requests wait", s.facts())
+	case s.calls[c.reply] != nil && s.calls[c.reply] != c:
+		refusal = fail(CodeRefused, "two requests with one reply subject", s.facts())
+	default:
+		s.calls[c.reply] = c
+		s.queue = append(s.queue, c)
+		if !c.bare && c.ack == nil {
+			c.acknowledge()
+		}
+	}
+	s.mu.Unlock()
+	if refusal != nil {
+		s.server.turnDown(msg, refusal)
+		return
+	}
+	s.pump()
+}
+
+// pump lets requests out of the queue while the backend may have more. Validity is asked now, not when they came.
+func (s *Serving) pump() {
+	for {
+		s.mu.Lock()
+		if len(s.queue) == 0 || s.inFlight >= s.opts.MaxInFlight {
+			s.mu.Unlock()
+			return
+		}
+		c := s.queue[0]
+		s.queue[0] = nil
+		s.queue = s.queue[1:]
+		if s.calls[c.reply] != c { // cancelled while it waited
+			s.mu.Unlock()
+			continue
+		}
+		c.slot = true
+		s.inFlight++
+		s.mu.Unlock()
+		s.start(c)
+	}
+}
+
+func (s *Serving) start(c *call) {
+	s.spawn(func() { // not spawned: Close tells the caller
+		refusal := s.invalid()
+		backend, single := s.backend.(Stateless)
+		switch {
+		case refusal != nil:
+			c.fail(refusal)
+		case c.opening:
+			s.open(c)
+		case single:
+			s.single(c, backend)
+		default:
+			s.share(c)
+		}
+	})
+}
+
+// single serves one request in a conversation of its own.
+func (s *Serving) single(c *call, backend Stateless) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.opts.OpenTimeout)
+	pipe, err := backend.Single(ctx)
+	cancel()
+	if err != nil {
+		c.fail(s.openError(err))
+		return
+	}
+	var v *conversation
+	v = newConversation(s, pipe, false, func(m Message) {
+		if m.Notification() {
+			c.notify(m.Raw)
+			return
+		}
+		v.refuse(m)
+	}, func(error) {})
+	c.solo.Store(v)
+	v.request(c)
+	v.read() // ends when the call has: see finished
+}
+
+// control acts upon a notification that belongs to a call without a session: a cancellation, or nothing.
+func (s *Serving) control(reply string, msg *nats.Msg) {
+	m, err := Scan(msg.Data)
+	if err != nil || m.Method != methodCancelled {
+		return
+	}
+	s.mu.Lock()
+	c := s.calls[reply]
+	s.mu.Unlock()
+	if c == nil || c.opening {
+		return
+	}
+	if v := c.conv.Load(); v != nil {
+		m.Raw = splice(m.Raw) // it goes to a pipe that keeps it
+		s.spawn(func() { v.cancelled(c, m) })
+		return
+	}
+	c.drop()
+}
+
+// begin takes the first part of a request without a session: the rest comes once the caller knows who has it.
+func (s *Serving) begin(part string, msg *nats.Msg, subject Subject, bare bool) {
+	if msg.Reply == "" || bare {
+		s.server.turnDown(msg, fail(CodeRefused, "a message in parts needs a reply subject and the header "+HeaderWire, s.facts()))
+		return
+	}
+	in := &incoming{call: s.newCall(msg.Reply, subject, false), subject: subject, header: msg.Header}
+	body, err := in.add(part, msg.Data, s.limit)
+	if err != nil || body != nil {
+		s.server.turnDown(msg, s.partError(err))
+		return
+	}
+	s.mu.Lock()
+	full := s.held+len(msg.Data) > maxHeld || s.parts[msg.Reply] != nil || s.calls[msg.Reply] != nil || s.closing
+	if !full {
+		s.held += len(msg.Data)
+		s.parts[msg.Reply] = in
+		s.calls[msg.Reply] = in.call
+		in.timer = time.AfterFunc(partTimeout, func() { s.give(msg.Reply, in, fail(CodeUnknown, "the parts of a request stopped to come", s.facts())) })
+	}
+	s.mu.Unlock()
+	if full {
+		s.server.turnDown(msg, fail(CodeBusy, s.opts.Name+": too many large requests wait", s.facts()))
+		return
+	}
+	in.call.first(frameAck)
+}
+
+func (s *Serving) more(reply, part string, msg *nats.Msg, subject Subject) {
+	s.mu.Lock()
+	in := s.parts[reply]
+	if in != nil && s.held+len(msg.Data) <= maxHeld {
+		s.held += len(msg.Data)
+	}
+	s.mu.Unlock()
+	if in == nil {
+		return // given up before: the caller was told
+	}
+	in.timer.Reset(partTimeout)
+	var err error
+	var body []byte
+	if subject.Method != in.subject.Method || subject.Target != in.subject.Target {
+		err = errors.New("wire: the parts of one message have different subjects")
+	} else {
+		body, err = in.add(part, msg.Data, s.limit)
+	}
+	switch {
+	case err != nil:
+		s.give(reply, in, s.partError(err))
+	case body != nil:
+		c := in.call
+		m, refusal := s.agree(body, in.header, in.subject)
+		if refusal == nil && (!m.Request() || m.Method == methodInitialize) {
+			refusal = fail(CodeRefused, "only a request without a session travels in parts here", s.facts())
+		}
+		c.id = m.ID()
+		s.give(reply, in, refusal)
+		if refusal == nil {
+			c.msg = m
+			s.enqueue(c, &nats.Msg{Subject: in.subject.String(), Reply: reply, Data: body})
+		}
+	}
+}
+
+// give takes an incomplete message out, and tells its caller why if refusal is not nil.
+func (s *Serving) give(reply string, in *incoming, refusal *Error) {
+	s.mu.Lock()
+	if s.parts[reply] != in {
+		s.mu.Unlock()
+		return
+	}
+	delete(s.parts, reply)
+	s.held = 0
+	for _, other := range s.parts {
+		s.held += len(other.body)
+	}
+	s.mu.Unlock()
+	in.timer.Stop()
+	if refusal != nil {
+		in.call.fail(refusal)
+	}
+}
+
+func (s *Serving) partError(err error) *Error {
+	if errors.Is(err, ErrTooLarge) {
+		return fail(CodeTooLarge, fmt.Sprintf("a message of more than %d bytes", s.limit), s.facts())
+	}
+	if err == nil {
+		err = errors.New("wire: a message in one part")
+	}
+	return fail(CodeRefused, err.Error(), s.facts())
+}
+
+// openError says why the backend gave no conversation.
+func (s *Serving) openError(err error) *Error {
+	if refusal, ok := errors.AsType[*Error](err); ok {
+		return refusal
+	}
+	facts := s.facts()
+	facts.Executed, facts.Why = "no", err.Error()
+	return fail(CodeBackend, s.opts.Name+": the server could not be started: "+err.Error(), facts)
+}

@@ -1,0 +1,227 @@
+package wire
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/toolbus/toolbus/bus"
+)
+
+const (
+	inboundBuffer = 64 << 10 // messages that wait for the one goroutine that sorts them
+	beatEvery     = 5 * time.Second
+	ackAfter      = 100 * time.Millisecond
+)
+
+// ServerOptions are for all that is served over one connection; nil is all defaults.
+type ServerOptions struct {
+	Scope      string // "": "default"
+	MaxMessage int    // the largest message in bytes, both ways (0: DefaultMaxMessage)
+	Logger     *slog.Logger
+}
+
+// Server carries any number of served names over one connection: one channel and one goroutine for all their subscriptions, and one for
+// their signs of life. All methods may be called concurrently.
+type Server struct {
+	nc    *nats.Conn
+	scope string
+	limit int
+	log   *slog.Logger
+	inbox string // where the server tells us that nobody listens
+	in    chan *nats.Msg
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+
+	mu     sync.Mutex
+	routes map[*nats.Subscription]*Serving
+	live   map[*Serving]struct{}
+	asked  map[string]*missing // signs of life by their reply token
+	own    *nats.Subscription
+}
+
+// missing counts the signs of life in a row that found nobody.
+type missing struct {
+	lost bool
+	n    int
+}
+
+// NewServer starts a Server on conn. It ends with Close, never by itself: while the connection is away it waits.
+func NewServer(conn *bus.Conn, opts *ServerOptions) (*Server, error) {
+	if opts == nil {
+		opts = &ServerOptions{}
+	}
+	nc := conn.NATS()
+	s := &Server{
+		nc: nc, scope: orDefault(opts.Scope, "default"), limit: opts.MaxMessage, log: opts.Logger,
+		inbox: nc.NewInbox(), in: make(chan *nats.Msg, inboundBuffer),
+		routes: map[*nats.Subscription]*Serving{}, live: map[*Serving]struct{}{}, asked: map[string]*missing{},
+	}
+	if s.limit <= 0 {
+		s.limit = DefaultMaxMessage
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	own, err := nc.ChanSubscribe(s.inbox+".*", s.in)
+	if err != nil {
+		s.cancel()
+		return nil, err
+	}
+	s.own = own
+	s.work.Go(s.sort)
+	s.work.Go(s.beat)
+	return s, nil
+}
+
+// Close closes all that is still served and waits for it.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	var live []*Serving
+	for serving := range s.live {
+		live = append(live, serving)
+	}
+	s.mu.Unlock()
+	for _, serving := range live {
+		_ = serving.Close()
+	}
+	_ = s.own.Unsubscribe() // fails only on a closed connection
+	s.cancel()
+	s.work.Wait()
+	return nil
+}
+
+// sort hands each message to the serving that it is for. It never waits for a backend.
+func (s *Server) sort() {
+	for {
+		select {
+		case msg := <-s.in:
+			s.take(msg)
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Server) take(msg *nats.Msg) {
+	if token, ok := strings.CutPrefix(msg.Subject, s.inbox+"."); ok {
+		if noResponders(msg) {
+			s.mu.Lock()
+			if m := s.asked[token]; m != nil {
+				m.lost = true
+			}
+			s.mu.Unlock()
+		}
+		return
+	}
+	s.mu.Lock()
+	serving := s.routes[msg.Sub]
+	s.mu.Unlock()
+	subject, err := ParseSubject(msg.Subject)
+	switch {
+	case err != nil:
+		s.turnDown(msg, fail(CodeRefused, err.Error(), Facts{}))
+	case serving == nil: // unsubscribed while the message was under way
+		s.turnDown(msg, fail(CodeNotValid, subject.Name+": the instance is closing", Facts{Name: subject.Name}))
+	default:
+		serving.take(msg, subject)
+	}
+}
+
+// turnDown answers a message that is not acted upon. It does not wait for a lost connection.
+func (s *Server) turnDown(msg *nats.Msg, err *Error) {
+	s.log.Debug("turned down", "subject", msg.Subject, "err", err)
+	if msg.Reply == "" {
+		return
+	}
+	var id []byte
+	if m, scanErr := Scan(msg.Data); scanErr == nil || m.id.to > 0 {
+		id = m.ID()
+	}
+	_ = s.nc.PublishMsg(&nats.Msg{Subject: msg.Reply, Data: err.Response(id), Header: nats.Header{
+		HeaderWire: {Version}, HeaderFrame: {frameError}, HeaderSeq: {"1"},
+	}})
+}
+
+// subscribe adds a route. What arrives at once waits for the lock.
+func (s *Server) subscribe(serving *Serving, subject, queue string) (*nats.Subscription, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var sub *nats.Subscription
+	var err error
+	if queue == "" {
+		sub, err = s.nc.ChanSubscribe(subject, s.in)
+	} else {
+		sub, err = s.nc.ChanQueueSubscribe(subject, queue, s.in)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.routes[sub] = serving
+	return sub, nil
+}
+
+func (s *Server) unsubscribe(sub *nats.Subscription) {
+	_ = sub.Unsubscribe() // fails only on a closed connection, where it is gone anyway
+	s.mu.Lock()
+	delete(s.routes, sub)
+	s.mu.Unlock()
+}
+
+// beat sends a sign of life to each session and to each call that takes long. Where nobody listens twice in a row, the other side is gone.
+func (s *Server) beat() {
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-s.ctx.Done():
+			return
+		}
+		s.mu.Lock()
+		var live []*Serving
+		for serving := range s.live {
+			live = append(live, serving)
+		}
+		clear(s.asked)
+		s.mu.Unlock()
+		for _, serving := range live {
+			serving.beat()
+		}
+	}
+}
+
+// ask sends one sign of life to subject. m notes it when nobody listens; gone tells that nobody did twice running.
+func (s *Server) ask(m *missing, subject, token string) (gone bool) {
+	s.mu.Lock()
+	if m.lost {
+		m.n++
+	} else {
+		m.n = 0
+	}
+	m.lost = false
+	s.asked[token] = m
+	gone = m.n >= 2
+	s.mu.Unlock()
+	if gone || !s.nc.IsConnected() {
+		return gone
+	}
+	_ = s.nc.PublishMsg(&nats.Msg{Subject: subject, Reply: s.inbox + "." + token, Header: nats.Header{
+		HeaderWire: {Version}, HeaderFrame: {frameBeat},
+	}})
+	return false
+}
+
+func orDefault(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
