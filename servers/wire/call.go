@@ -10,25 +10,27 @@ import (
 // call is one request at the instance that has it, from its arrival until its answer.
 type call struct {
 	stream
-	serving  *Serving
-	reply    string
-	bare     bool // the caller knows nothing of frames (nats req): it gets the response and nothing else
-	msg      Message
-	id       json.RawMessage
-	subject  Subject
+	serving *Serving
+	reply   string
+	bare    bool // the caller knows nothing of frames (nats req): it gets the response and nothing else
+	msg     Message
+	id      json.RawMessage
+	subject Subject
+	since   time.Time
+	ack     *time.Timer
+	slot    bool // counts against MaxInFlight; under the serving's lock
+	missing missing
+
 	opening  bool // initialize: opens a session
 	downlink string
 	session  *session
-	solo     atomic.Pointer[conversation] // serves this call alone
-	since    time.Time
-	ack      *time.Timer
+	opened   bool // the server has accepted
 
+	solo     atomic.Pointer[conversation] // serves this call alone
 	conv     atomic.Pointer[conversation] // set when the backend gets it; then key and tokens stand
 	key      string
 	token    json.RawMessage
 	tokenKey string
-	missing  missing
-	slot     bool // counts against MaxInFlight; under the serving's lock
 }
 
 // respond publishes the last frame and takes the call out. Only the first one counts.
