@@ -12,6 +12,8 @@ var (
 	ErrNotFound = errors.New("kvstore: no such key")
 	// ErrBadKey: the key cannot be one; nothing was sent.
 	ErrBadKey = errors.New("kvstore: not a key")
+	// ErrBadScope: the scope cannot be part of a bucket's name; nothing was sent.
+	ErrBadScope = errors.New("kvstore: not a scope")
 	// ErrBadRevision: revision 0 where a real one is needed; nothing was sent.
 	ErrBadRevision = errors.New("kvstore: revision 0 is none")
 	// ErrBadTTL: a TTL below zero; nothing was sent. (Time that has run out is not the same as no TTL.)
