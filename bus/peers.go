@@ -1,0 +1,165 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// peerWatch follows the node's routes. NATS says nothing when a server is killed, but its routes break: at once where the kernel closes
+// the sockets, after missed pings where the host is gone. Two servers share several routes (a pool), so a peer is lost when none is left; and a
+// route may be replaced, so it is lost only if it is still gone a moment later.
+type peerWatch struct {
+	node *Node
+	wake chan struct{}
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu       sync.Mutex
+	seen     map[string]string // server id -> name: connected now
+	gone     map[string]bool   // shut down in good order: told already
+	majority bool
+	first    bool
+}
+
+const (
+	peerPoll  = 100 * time.Millisecond // the log line of a closed route comes first; this is for the case that it does not
+	peerGrace = 15 * time.Millisecond
+)
+
+func newPeerWatch(n *Node) *peerWatch {
+	return &peerWatch{node: n, wake: make(chan struct{}, 1), seen: map[string]string{}, gone: map[string]bool{}}
+}
+
+// kick makes the watch look now. It is called by the server's logger, so it must not block.
+func (p *peerWatch) kick() {
+	if p == nil {
+		return
+	}
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (p *peerWatch) start() {
+	ctx, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	p.look(p.connected())
+	p.wg.Go(func() { p.run(ctx) })
+}
+
+func (p *peerWatch) close() {
+	if p.stop != nil {
+		p.stop()
+		p.wg.Wait()
+	}
+}
+
+func (p *peerWatch) run(ctx context.Context) {
+	tick := time.NewTicker(peerPoll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.node.down:
+			return
+		case <-tick.C:
+		case <-p.wake:
+		}
+		now := p.connected()
+		if p.lacks(now) {
+			// Look again after a moment: a pool is rebuilt, or two routes crossed and one of them was closed.
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(peerGrace):
+			}
+			now = p.connected()
+		}
+		p.look(now)
+	}
+}
+
+// connected is the set of servers that a route leads to.
+func (p *peerWatch) connected() map[string]string {
+	now := map[string]string{}
+	routes, err := p.node.srv.Routez(nil)
+	if err != nil {
+		return now
+	}
+	for _, r := range routes.Routes {
+		if r.RemoteID != "" {
+			now[r.RemoteID] = r.RemoteName
+		}
+	}
+	return now
+}
+
+func (p *peerWatch) lacks(now map[string]string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id := range p.seen {
+		if _, ok := now[id]; !ok {
+			return true
+		}
+	}
+	return false
+}
+
+// look compares with what was seen before, and tells.
+func (p *peerWatch) look(now map[string]string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, name := range p.seen {
+		if _, ok := now[id]; ok {
+			continue
+		}
+		if !p.gone[id] {
+			p.node.log.Warn("lost the route to a node", "node", p.node.name, "peer", name, "id", id)
+			p.node.tellLost(id, "", LostRoute)
+		}
+		delete(p.gone, id)
+	}
+	for id, name := range now {
+		if _, ok := p.seen[id]; !ok {
+			p.node.log.Info("route to a node", "node", p.node.name, "peer", name, "id", id)
+		}
+	}
+	p.seen = now
+	all := len(p.node.cluster.Nodes)
+	have := len(now) + 1
+	if majority := have > all/2; majority != p.majority || !p.first {
+		p.majority, p.first = majority, true
+		why := fmt.Sprintf("this node sees %d of %d nodes: no majority", have, all)
+		if majority {
+			why = fmt.Sprintf("this node sees %d of %d nodes", have, all)
+		}
+		p.node.eachConn(func(c *Conn) { c.link.setMajority(majority, why) })
+	}
+}
+
+// state is what a new connection of the node starts with.
+func (p *peerWatch) state() (majority bool, why string) {
+	if p == nil {
+		return true, ""
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.majority, fmt.Sprintf("this node sees %d of %d nodes: no majority", len(p.seen)+1, len(p.node.cluster.Nodes))
+}
+
+// shutdown notes that a server said goodbye; its routes will close, and that is no second loss.
+func (p *peerWatch) shutdown(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.seen[id]; ok {
+		if p.gone[id] {
+			return
+		}
+		p.gone[id] = true
+	}
+	p.node.tellLost(id, "", LostShutdown)
+}
