@@ -123,7 +123,7 @@ func (k *keeper) suspect(st *standing, reason Reason, grace, now time.Duration) 
 	st.suspicion = &suspicion{reason: reason, grace: grace, since: now}
 	k.brake.add(now, len(k.sessions))
 	k.extra = true
-	k.r.log.Debug("suspecting", "session", st.lease.Session, "node", st.lease.Node, "why", reason)
+	k.r.log.Debug("suspecting", "grace", grace, "session", st.lease.Session, "node", st.lease.Node, "why", reason)
 }
 
 // suspects lists in a pulse who is under suspicion.
