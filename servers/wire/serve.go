@@ -363,6 +363,15 @@ func (s *Serving) probe(msg *nats.Msg) {
 	}
 	s.mu.Lock()
 	calls, sessions := map[string]*call{}, map[string]*session{}
+	for _, session := range s.sessions { // before the calls: what leaves a session's queue becomes one
+		session.mu.Lock()
+		for reply := range session.taken {
+			if tail, ok := strings.CutPrefix(reply, ask.Inbox+"."); ok {
+				calls[tail] = nil
+			}
+		}
+		session.mu.Unlock()
+	}
 	for reply, c := range s.calls {
 		if tail, ok := strings.CutPrefix(reply, ask.Inbox+"."); ok {
 			calls[tail] = c
@@ -376,7 +385,9 @@ func (s *Serving) probe(msg *nats.Msg) {
 	s.mu.Unlock()
 	answer := state{Calls: map[string]uint64{}, Sessions: map[string]uint64{}}
 	for tail, c := range calls {
-		answer.Calls[tail] = c.sent()
+		if answer.Calls[tail] = 0; c != nil {
+			answer.Calls[tail] = c.sent()
+		}
 	}
 	for id, session := range sessions {
 		answer.Sessions[id] = session.down.sent()

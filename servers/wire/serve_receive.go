@@ -159,11 +159,14 @@ func (s *Serving) enqueue(c *call, msg *nats.Msg) {
 		}
 	}
 	s.mu.Unlock()
-	if refusal != nil {
+	switch {
+	case refusal != nil && c.sent() > 0: // it came in parts
+		c.fail(refusal)
+	case refusal != nil:
 		s.server.turnDown(msg, refusal)
-		return
+	default:
+		s.pump()
 	}
-	s.pump()
 }
 
 // pump lets requests out of the queue while the backend may have more. Validity is asked now, not when they came.

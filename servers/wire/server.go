@@ -112,13 +112,13 @@ func (s *Server) sort() {
 
 func (s *Server) take(msg *nats.Msg) {
 	if token, ok := strings.CutPrefix(msg.Subject, s.inbox+"."); ok {
-		if noResponders(msg) {
-			s.mu.Lock()
-			if m := s.asked[token]; m != nil {
-				m.lost = true
-			}
-			s.mu.Unlock()
+		s.mu.Lock()
+		if m := s.asked[token]; m != nil && noResponders(msg) {
+			m.lost = true
+		} else if m != nil && msg.Header.Get(HeaderFrame) == frameBye {
+			m.lost, m.n = true, 1 // the other side says it itself: no need to ask twice
 		}
+		s.mu.Unlock()
 		return
 	}
 	s.mu.Lock()

@@ -29,6 +29,7 @@ type session struct {
 	queue chan *nats.Msg
 	over  bool
 	ended chan struct{}
+	taken map[string]struct{} // reply subjects of what is in the queue
 
 	seqs  map[string]uint64 // the number of the last frame, by the inbox of who sent it; only run has it
 	parts map[string]*assembly
@@ -58,8 +59,8 @@ func (s *Serving) open(c *call) {
 	}
 	n := &session{
 		serving: s, id: newSessionID(), queue: make(chan *nats.Msg, sessionQueue), ended: make(chan struct{}),
-		down: &stream{nc: s.server.nc, subject: c.downlink, who: &identity{s.opts.Instance, s.opts.Lease, s.opts.Name}},
-		seqs: map[string]uint64{}, parts: map[string]*assembly{},
+		down:  &stream{nc: s.server.nc, subject: c.downlink, who: &identity{s.opts.Instance, s.opts.Lease, s.opts.Name}},
+		taken: map[string]struct{}{}, seqs: map[string]uint64{}, parts: map[string]*assembly{},
 	}
 	n.conv = newConversation(s, pipe, false, n.say, func(err error) { n.end(err, true) })
 	c.session = n
@@ -89,6 +90,9 @@ func newSessionID() string {
 
 // push queues a message of the client. It does not wait.
 func (n *session) push(msg *nats.Msg, subject Subject) {
+	n.mu.Lock()
+	n.taken[msg.Reply] = struct{}{}
+	n.mu.Unlock()
 	select {
 	case n.queue <- msg:
 	default:
@@ -105,6 +109,9 @@ func (n *session) run() {
 		select {
 		case msg := <-n.queue:
 			n.take(msg)
+			n.mu.Lock()
+			delete(n.taken, msg.Reply) // it is a call now, or done with
+			n.mu.Unlock()
 		case <-n.ended:
 			return
 		case <-n.serving.ctx.Done():

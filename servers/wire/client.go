@@ -1,0 +1,223 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// client is a Pipe over the bus. Which era it speaks follows from what is written to it.
+type client struct {
+	caller  *Caller
+	target  Target
+	tag     string // its part of the Caller's inbox
+	private bool   // the Caller was made for this one
+	closing sync.Once
+
+	out sync.Mutex // held while publishing in a session, so that numbers go out in order
+
+	mu      sync.Mutex
+	calls   map[string]*pending // by number
+	ids     map[string]*pending // by the id that the client gave
+	next    uint64
+	session string    // the subject's token; "" before an initialize was answered
+	owner   *owner    // of the session
+	since   time.Time // when the session began
+	opening chan struct{}
+	upSeq   uint64
+	downSeq uint64
+	down    assembly
+	over    bool
+	err     error
+
+	queue *inbox
+}
+
+// pending is a request that has no answer yet.
+type pending struct {
+	number  string
+	id      json.RawMessage
+	key     string
+	method  string
+	session bool
+	subject Subject
+	owner   *owner // nil before the first frame
+	seq     uint64
+	parts   assembly
+	sent    time.Time
+	rest    [][]byte // parts that wait for the first frame
+	cancel  []byte   // a cancellation that waits for it
+	opens   chan struct{}
+}
+
+func newClient(c *Caller, t Target, tag string) *client {
+	return &client{caller: c, target: t, tag: tag, calls: map[string]*pending{}, ids: map[string]*pending{}, queue: newInbox()}
+}
+
+// Read waits for what the server says. See Pipe.
+func (p *client) Read(ctx context.Context) (json.RawMessage, error) { return p.queue.get(ctx) }
+
+// Close ends the conversation. A session's instance is told, and so are those that have requests of it.
+func (p *client) Close() error {
+	p.end(ErrClosed, true)
+	p.closing.Do(func() {
+		if p.private {
+			go p.caller.Close() // it waits for goroutines, one of which may have called this
+		}
+	})
+	return nil
+}
+
+// end ends the conversation: pending calls are answered with err before Read ends with it.
+func (p *client) end(err error, tell bool) {
+	p.mu.Lock()
+	if p.over {
+		p.mu.Unlock()
+		return
+	}
+	p.over, p.err = true, err
+	calls := p.calls
+	p.calls, p.ids = map[string]*pending{}, map[string]*pending{}
+	session, owner, opening := p.session, p.owner, p.opening
+	p.mu.Unlock()
+	p.caller.forget(p)
+	for _, c := range calls {
+		if tell && c.owner != nil && !c.session {
+			quoted, _ := json.Marshal(map[string]any{"jsonrpc": "2.0", "method": methodCancelled,
+				"params": map[string]any{"requestId": c.id, "reason": "the client closed"}})
+			p.sendCancel(c, quoted)
+		}
+		if e, ok := errors.AsType[*Error](err); ok {
+			p.queue.put(e.Response(c.id))
+		} else {
+			p.queue.put(fail(CodeUnknown, "the conversation was closed", p.facts(c)).Response(c.id))
+		}
+	}
+	if tell && session != "" {
+		p.out.Lock()
+		p.mu.Lock()
+		p.upSeq++
+		seq := p.upSeq
+		p.mu.Unlock()
+		subject := Subject{Scope: p.caller.opts.Scope, Kind: ByInstance, Instance: owner.Instance, Session: session, Name: owner.Name}
+		_ = p.caller.nc.PublishMsg(&nats.Msg{Subject: subject.String(), Reply: p.reply("x"), Header: nats.Header{
+			HeaderWire: {Version}, HeaderFrame: {frameBye}, HeaderSeq: {strconv.FormatUint(seq, 10)},
+		}}) // an instance that does not hear it misses our interest instead
+		p.out.Unlock()
+	}
+	if opening != nil && session == "" {
+		close(opening)
+	}
+	if errors.Is(err, ErrClosed) {
+		err = io.EOF
+	}
+	p.queue.close(err)
+}
+
+func (p *client) facts(c *pending) Facts {
+	f := Facts{Name: p.target.Name, Group: p.target.Group, Instance: p.target.Instance}
+	if c != nil && c.owner != nil {
+		f.Name, f.Instance, f.Lease = c.owner.Name, c.owner.Instance, c.owner.Lease
+	}
+	return f
+}
+
+func (p *client) reply(tail string) string { return p.caller.inbox + "." + p.tag + "." + tail }
+
+// subject is where a message without a session goes.
+func (p *client) subject(method, target string) Subject {
+	s := Subject{Scope: p.caller.opts.Scope, Kind: ByName, Method: MethodToken(method), Target: TargetToken(target), Name: p.target.Name}
+	switch {
+	case p.target.Group != "":
+		s.Kind, s.Name = ByGroup, p.target.Group
+	case p.target.Instance != "":
+		s.Kind, s.Instance = ByInstance, p.target.Instance
+	}
+	return s
+}
+
+// Write takes one message of the client. An error that wraps *Error is about this message alone: it is not a message, or too large.
+func (p *client) Write(ctx context.Context, raw json.RawMessage) error {
+	m, err := Scan(raw)
+	if err == nil {
+		err = m.check()
+	}
+	if err != nil {
+		return &Error{Code: -32700, Message: strings.TrimPrefix(err.Error(), "wire: ")}
+	}
+	target, err := m.Target()
+	if err != nil {
+		return fail(CodeRefused, strings.TrimPrefix(err.Error(), "wire: "), p.facts(nil))
+	}
+	if len(raw) > p.caller.limit {
+		e := fail(CodeTooLarge, fmt.Sprintf("a message of %d bytes, at most %d", len(raw), p.caller.limit), p.facts(nil))
+		if m.Request() {
+			p.queue.put(e.Response(m.ID()))
+			return nil
+		}
+		return e
+	}
+	p.mu.Lock()
+	if p.over {
+		err := p.gone()
+		p.mu.Unlock()
+		return err
+	}
+	opening := p.opening
+	p.mu.Unlock()
+	if opening != nil { // what follows an initialize waits for the session
+		select {
+		case <-opening:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	switch {
+	case m.Request():
+		return p.request(m, target)
+	case m.Method == methodCancelled && m.requestID.to > 0:
+		return p.cancelled(m)
+	default:
+		return p.tell(m, target)
+	}
+}
+
+// gone is the error of a Write after the end. It wraps nothing: it is not about that message. p.mu is held.
+func (p *client) gone() error { return fmt.Errorf("wire: the conversation has ended: %v", p.err) }
+
+// tell sends a notification or an answer in the session. Without one there is nobody to be told.
+func (p *client) tell(m Message, target string) error {
+	p.mu.Lock()
+	session := p.session
+	p.mu.Unlock()
+	if session == "" {
+		p.caller.log.Debug("nobody is to be told", "method", m.Method)
+		return nil
+	}
+	kind := frameNotification
+	if m.Response() {
+		kind = frameResponse
+	}
+	p.out.Lock()
+	defer p.out.Unlock()
+	p.mu.Lock()
+	subject := p.inSession(m.Method, target)
+	p.next++
+	reply := p.reply(strconv.FormatUint(p.next, 36))
+	p.mu.Unlock()
+	return p.publish(subject, reply, kind, m.Raw, true, nil)
+}
+
+// inSession is where a message of the session goes. p.mu is held.
+func (p *client) inSession(method, target string) Subject {
+	return Subject{Scope: p.caller.opts.Scope, Kind: ByInstance, Instance: p.owner.Instance, Session: p.session,
+		Method: MethodToken(method), Target: TargetToken(target), Name: p.owner.Name}
+}

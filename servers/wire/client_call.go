@@ -1,0 +1,190 @@
+package wire
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// request sends a request and notes that it is pending. What fails comes back as its answer.
+func (p *client) request(m Message, target string) error {
+	c := &pending{id: m.ID(), method: m.Method, sent: time.Now()}
+	c.key = idKey(c.id)
+	p.out.Lock()
+	defer p.out.Unlock()
+	p.mu.Lock()
+	if p.over {
+		err := p.gone()
+		p.mu.Unlock()
+		return err
+	}
+	if p.ids[c.key] != nil {
+		p.mu.Unlock()
+		p.queue.put((&Error{Code: -32600, Message: "a request with this id is in flight"}).Response(c.id))
+		return nil
+	}
+	p.next++
+	c.number = strconv.FormatUint(p.next, 36)
+	c.session = p.session != ""
+	if c.session {
+		c.subject, c.owner = p.inSession(m.Method, target), p.owner
+	} else {
+		c.subject = p.subject(m.Method, target)
+		if m.Method == methodInitialize && p.opening == nil {
+			c.opens = make(chan struct{})
+			p.opening = c.opens
+		}
+	}
+	p.calls[c.number], p.ids[c.key] = c, c
+	p.mu.Unlock()
+
+	var headers []string
+	if c.opens != nil {
+		headers = []string{HeaderDownlink, p.reply("d")}
+	}
+	if p.target.Token != "" {
+		headers = append(headers, HeaderToken, p.target.Token)
+	}
+	if err := p.publish(c.subject, p.reply(c.number), frameRequest, m.Raw, c.session, c, headers...); err != nil {
+		facts := p.facts(c)
+		facts.Executed, facts.Why = "no", err.Error()
+		p.finish(c, fail(CodeNoResponders, "the request could not be sent: "+err.Error(), facts))
+	}
+	return nil
+}
+
+// publish sends a message, in parts if it is large. In a session the parts follow one another; without one those after the first wait
+// in c until the first frame tells who has that.
+func (p *client) publish(subject Subject, reply, kind string, body []byte, session bool, c *pending, headers ...string) error {
+	nc := p.caller.nc
+	size := int(nc.MaxPayload()) - partRoom
+	if size <= 0 {
+		return fmt.Errorf("wire: the server takes no payload of %d bytes", nc.MaxPayload())
+	}
+	parts := max(1, (len(body)+size-1)/size)
+	for i := range parts {
+		msg := &nats.Msg{Subject: subject.String(), Reply: reply, Header: nats.Header{HeaderWire: {Version}, HeaderFrame: {kind}}}
+		for h := 0; h+1 < len(headers); h += 2 {
+			msg.Header[headers[h]] = []string{headers[h+1]}
+		}
+		msg.Data = body
+		if parts > 1 {
+			msg.Header[HeaderPart] = []string{formatPart(i+1, parts)}
+			msg.Data = body[i*size : min((i+1)*size, len(body))]
+		}
+		if session {
+			p.mu.Lock()
+			p.upSeq++
+			msg.Header[HeaderSeq] = []string{strconv.FormatUint(p.upSeq, 10)}
+			p.mu.Unlock()
+		} else if parts > 1 && i == 0 {
+			p.mu.Lock()
+			for j := 1; j < parts; j++ {
+				c.rest = append(c.rest, body[j*size:min((j+1)*size, len(body))])
+			}
+			p.mu.Unlock()
+		}
+		if err := publish(nc, msg); err != nil {
+			return err
+		}
+		if !session {
+			return nil
+		}
+	}
+	return nil
+}
+
+// sendRest sends the other parts of a large request to the instance that has the first.
+func (p *client) sendRest(c *pending, rest [][]byte) {
+	subject := p.direct(c)
+	for i, part := range rest {
+		err := publish(p.caller.nc, &nats.Msg{Subject: subject.String(), Reply: p.reply(c.number), Data: part, Header: nats.Header{
+			HeaderWire: {Version}, HeaderFrame: {frameRequest}, HeaderCall: {p.reply(c.number)}, HeaderPart: {formatPart(i+2, len(rest)+1)},
+		}})
+		if err != nil {
+			p.finish(c, fail(CodeUnknown, "the request could not be sent whole: "+err.Error(), p.facts(c)))
+			return
+		}
+	}
+}
+
+// direct is where messages that belong to a call without a session go, once it is known who has it.
+func (p *client) direct(c *pending) Subject {
+	return Subject{Scope: p.caller.opts.Scope, Kind: ByInstance, Instance: c.owner.Instance,
+		Method: c.subject.Method, Target: c.subject.Target, Name: c.owner.Name}
+}
+
+// cancelled passes on that the client wants no answer any more; none will come.
+func (p *client) cancelled(m Message) error {
+	p.mu.Lock()
+	var c *pending
+	if id := m.requestID.of(m.Raw); validKey(id) {
+		c = p.ids[idKey(id)]
+	}
+	if c == nil || c.opens != nil { // answered meanwhile; an initialize cannot be cancelled
+		p.mu.Unlock()
+		return nil
+	}
+	delete(p.ids, c.key)
+	if c.session {
+		delete(p.calls, c.number)
+		p.mu.Unlock()
+		return p.tell(m, "")
+	}
+	if c.owner == nil { // the first frame will tell where to
+		c.cancel = m.Raw
+		p.mu.Unlock()
+		return nil
+	}
+	delete(p.calls, c.number)
+	p.mu.Unlock()
+	p.sendCancel(c, m.Raw)
+	return nil
+}
+
+func (p *client) sendCancel(c *pending, raw []byte) {
+	subject := p.direct(c)
+	subject.Method, subject.Target = MethodToken(methodCancelled), ""
+	_ = publish(p.caller.nc, &nats.Msg{Subject: subject.String(), Data: raw, Header: nats.Header{
+		HeaderWire: {Version}, HeaderFrame: {frameNotification}, HeaderCall: {p.reply(c.number)},
+	}}) // nothing is promised for a cancellation
+}
+
+// finish takes a call out and answers it with an error, unless that has happened.
+func (p *client) finish(c *pending, err *Error) {
+	p.mu.Lock()
+	if p.calls[c.number] != c {
+		p.mu.Unlock()
+		return
+	}
+	p.take(c)
+	wanted := c.cancel == nil
+	p.mu.Unlock()
+	if wanted {
+		p.queue.put(err.Response(c.id))
+	}
+	p.opened(c)
+}
+
+// take removes a call. p.mu is held.
+func (p *client) take(c *pending) {
+	delete(p.calls, c.number)
+	if p.ids[c.key] == c {
+		delete(p.ids, c.key)
+	}
+}
+
+// opened lets those go on who wait for an initialize: into the session, or without one.
+func (p *client) opened(c *pending) {
+	if c.opens == nil {
+		return
+	}
+	p.mu.Lock()
+	if p.opening == c.opens {
+		p.opening = nil
+		close(c.opens)
+	}
+	p.mu.Unlock()
+}

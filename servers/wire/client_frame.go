@@ -1,0 +1,302 @@
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// frame takes one frame from the bus: of a call by its number, or of the downlink. It runs on the Caller's one goroutine.
+func (p *client) frame(tail string, msg *nats.Msg) {
+	if tail == "d" {
+		p.downlink(msg)
+		return
+	}
+	p.mu.Lock()
+	c := p.calls[tail]
+	p.mu.Unlock()
+	if c == nil {
+		p.caller.farewell(msg)
+		if msg.Header.Get(HeaderFrame) == frameError { // a notification or an answer was turned down
+			p.turnedDown(msg)
+		}
+		return
+	}
+	if noResponders(msg) {
+		p.finish(c, p.unanswered(c))
+		return
+	}
+	if msg.Header.Get(HeaderWire) != Version {
+		facts := p.facts(c)
+		facts.Why = "the answer has no header " + HeaderWire + ": " + Version
+		p.finish(c, fail(CodeForeign, "who answers for "+p.target.String()+" does not speak this wire", facts))
+		return
+	}
+	kind := msg.Header.Get(HeaderFrame)
+	if kind == frameBeat {
+		return
+	}
+	seq, err := strconv.ParseUint(msg.Header.Get(HeaderSeq), 10, 64)
+	if err != nil || seq != c.seq+1 {
+		facts := p.facts(c)
+		facts.Why = fmt.Sprintf("frame %q followed frame %d", msg.Header.Get(HeaderSeq), c.seq)
+		p.finish(c, fail(CodeUnknown, "frames of the answer were lost", facts))
+		return
+	}
+	c.seq = seq
+	if c.owner == nil {
+		p.found(c, msg)
+	}
+	if kind == frameAck {
+		return
+	}
+	body, err := c.parts.add(msg.Header.Get(HeaderPart), msg.Data, p.caller.limit)
+	if err != nil {
+		facts := p.facts(c)
+		facts.Why = err.Error()
+		code := CodeUnknown
+		if errors.Is(err, ErrTooLarge) {
+			code, facts.Executed = CodeTooLarge, "unknown"
+		}
+		p.finish(c, fail(code, "the answer is not whole", facts))
+		return
+	}
+	switch {
+	case body == nil:
+	case kind == frameNotification:
+		if p.wanted(c) {
+			p.deliver(body)
+		}
+	case kind == frameResponse || kind == frameError:
+		p.answer(c, kind, msg, body)
+	}
+}
+
+// wanted is false for a call that the client has cancelled.
+func (p *client) wanted(c *pending) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return c.cancel == nil
+}
+
+// found notes who has the call, from its first frame, and sends what waited for that.
+func (p *client) found(c *pending, msg *nats.Msg) {
+	instance, name := msg.Header.Get(HeaderInstance), msg.Header.Get(HeaderServer)
+	if !validID(instance) || !ValidName(name) { // turned down before anybody had it
+		return
+	}
+	o := p.caller.owner(instance, msg.Header.Get(HeaderLease), name)
+	p.mu.Lock()
+	c.owner = o
+	rest, cancel := c.rest, c.cancel
+	c.rest = nil
+	if cancel != nil {
+		p.take(c)
+	}
+	p.mu.Unlock()
+	if o == nil {
+		return
+	}
+	if cancel != nil {
+		p.caller.work.Go(func() { p.sendCancel(c, cancel) }) // this goroutine is in work itself, and may not wait
+	} else if rest != nil {
+		p.caller.work.Go(func() { p.sendRest(c, rest) })
+	}
+}
+
+func (p *client) answer(c *pending, kind string, msg *nats.Msg, body []byte) {
+	p.mu.Lock()
+	if p.calls[c.number] != c {
+		p.mu.Unlock()
+		return
+	}
+	p.take(c)
+	if c.opens != nil {
+		instance, session, ok := strings.Cut(msg.Header.Get(HeaderSession), ".")
+		if ok && kind == frameResponse && c.owner != nil && instance == c.owner.Instance && validID(session) {
+			p.session, p.owner, p.since = session, c.owner, time.Now()
+		}
+	}
+	wanted := c.cancel == nil
+	p.mu.Unlock()
+	if wanted {
+		p.deliver(body)
+	}
+	p.opened(c)
+	if kind == frameError && c.session {
+		p.turnedDown(msg)
+	}
+}
+
+// turnedDown ends the session if the instance does not know it.
+func (p *client) turnedDown(msg *nats.Msg) {
+	var response struct{ Error *Error }
+	if json.Unmarshal(msg.Data, &response) == nil && errors.Is(response.Error, ErrNoSession) {
+		p.end(response.Error, false)
+	}
+}
+
+// downlink takes what the server says by itself.
+func (p *client) downlink(msg *nats.Msg) {
+	kind := msg.Header.Get(HeaderFrame)
+	if msg.Header.Get(HeaderWire) != Version || kind == frameBeat {
+		return
+	}
+	seq, err := strconv.ParseUint(msg.Header.Get(HeaderSeq), 10, 64)
+	if err != nil || seq != p.downSeq+1 {
+		p.lost(fmt.Sprintf("frame %q of the session followed frame %d", msg.Header.Get(HeaderSeq), p.downSeq))
+		return
+	}
+	p.mu.Lock()
+	p.downSeq = seq
+	p.mu.Unlock()
+	body, err := p.down.add(msg.Header.Get(HeaderPart), msg.Data, p.caller.limit)
+	if err != nil {
+		p.lost(err.Error())
+		return
+	}
+	switch {
+	case body == nil:
+	case kind == frameBye:
+		why := &Error{}
+		if json.Unmarshal(body, why) != nil || why.Code == 0 {
+			why = fail(CodeNoSession, "the session ended", p.facts(nil))
+		}
+		p.end(why, false)
+	case kind == frameRequest || kind == frameNotification:
+		p.deliver(body)
+	}
+}
+
+// lost ends a session of which something was lost.
+func (p *client) lost(why string) {
+	facts := p.facts(nil)
+	facts.Why, facts.Executed = why, "unknown"
+	p.end(fail(CodeNoSession, "the session ended: frames were lost", facts), true)
+}
+
+// deliver queues a message for Read. A reader too slow for the limit ends the conversation: messages are never dropped in silence.
+func (p *client) deliver(body []byte) {
+	if !p.queue.put(body) {
+		p.lost("the client reads too slowly")
+	}
+}
+
+func (p *client) unanswered(c *pending) *Error {
+	if say := p.caller.opts.Unanswered; say != nil && !c.session {
+		if e := say(p.target); e != nil {
+			return e
+		}
+	}
+	facts := p.facts(c)
+	facts.Why, facts.Executed = "no responders", "no"
+	return fail(CodeNoResponders, "nobody answers for "+p.target.String(), facts)
+}
+
+// owes notes the instances from which something is awaited.
+func (p *client) owes(busy, idle map[*owner]bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.calls {
+		if c.owner != nil {
+			busy[c.owner] = true
+		}
+	}
+	if p.session != "" && !p.over {
+		idle[p.owner] = true
+	}
+}
+
+// overdue ends the calls that have waited for their first frame too long, and tells whether others have waited long enough to ask.
+func (p *client) overdue(now time.Time, limit time.Duration) bool {
+	var late []*pending
+	ask := false
+	p.mu.Lock()
+	for _, c := range p.calls {
+		if waited := now.Sub(c.sent); c.owner == nil && waited > limit {
+			late = append(late, c)
+		} else if c.owner == nil && waited > probeEvery/2 {
+			ask = true
+		}
+	}
+	p.mu.Unlock()
+	for _, c := range late {
+		facts := p.facts(c)
+		facts.Why = fmt.Sprintf("no frame came within %v", limit)
+		p.finish(c, fail(CodeUnknown, p.target.String()+" did not say that it has the call", facts))
+	}
+	return ask
+}
+
+// nobody ends the calls that had no first frame when a probe for their target found nobody.
+func (p *client) nobody(asked time.Time) {
+	var dead []*pending
+	p.mu.Lock()
+	for _, c := range p.calls {
+		if c.owner == nil && asked.Sub(c.sent) > ackAfter {
+			dead = append(dead, c)
+		}
+	}
+	p.mu.Unlock()
+	for _, c := range dead {
+		facts := p.facts(c)
+		facts.Why = "nobody listens for it any more"
+		p.finish(c, fail(CodeEnded, p.target.String()+" ended before it said that it has the call", facts))
+	}
+}
+
+// compare holds what an instance says that it has of us against what we wait for. Frames of one connection arrive in order, so what is
+// missing here, after all that was sent before the answer, was lost.
+func (p *client) compare(o *owner, asked time.Time, s state) {
+	var lost []*pending
+	p.mu.Lock()
+	for number, c := range p.calls {
+		if c.owner != o || c.sent.After(asked) || c.rest != nil {
+			continue
+		}
+		if sent, has := s.Calls[p.tag+"."+number]; !has || sent > c.seq {
+			lost = append(lost, c)
+		}
+	}
+	session, seen := p.session, p.downSeq
+	ours := session != "" && p.owner == o && !p.over && p.since.Before(asked)
+	p.mu.Unlock()
+	for _, c := range lost {
+		facts := p.facts(c)
+		facts.Why = "the instance has answered, or never got the request"
+		p.finish(c, fail(CodeUnknown, "the answer was lost", facts))
+	}
+	if sent, has := s.Sessions[session]; ours && has && sent > seen {
+		p.lost(fmt.Sprintf("%d frames of the session were sent, %d came", sent, seen))
+	} else if ours && !has {
+		facts := p.facts(nil)
+		facts.Why = "the instance does not know it any more"
+		p.end(fail(CodeNoSession, "the session ended", facts), false)
+	}
+}
+
+// ownerEnded ends what an instance owes that has ended.
+func (p *client) ownerEnded(o *owner, why string) {
+	var dead []*pending
+	p.mu.Lock()
+	for _, c := range p.calls {
+		if c.owner == o && !c.session {
+			dead = append(dead, c)
+		}
+	}
+	session := p.session != "" && p.owner == o
+	p.mu.Unlock()
+	facts := Facts{Name: o.Name, Group: p.target.Group, Instance: o.Instance, Lease: o.Lease, Why: why}
+	err := fail(CodeEnded, fmt.Sprintf("%s has ended: %s", o.Name, why), facts)
+	for _, c := range dead {
+		p.finish(c, err)
+	}
+	if session {
+		p.end(err, false)
+	}
+}
