@@ -37,7 +37,7 @@ func (c *Child) Write(ctx context.Context, msg json.RawMessage) error {
 		return err
 	}
 	if len(msg) > c.opts.MaxFrame {
-		return &wire.Error{Code: codeTooLarge, Message: fmt.Sprintf("message of %d bytes, the server behind the bridge takes %d", len(msg), c.opts.MaxFrame)}
+		return refusal(wire.CodeTooLarge, fmt.Sprintf("a message of %d bytes, the bridge passes on %d", len(msg), c.opts.MaxFrame))
 	}
 	patience := time.NewTimer(c.in.timeout)
 	defer patience.Stop()
@@ -67,6 +67,9 @@ func (c *Child) Write(ctx context.Context, msg json.RawMessage) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if d, ok := ctx.Deadline(); ok && !time.Now().Before(d) {
+			return context.DeadlineExceeded // the pipe's timer was quicker than ctx's
 		}
 		return c.blocked()
 	}
@@ -141,9 +144,7 @@ func (e *blockedError) Is(target error) bool { return target == ErrBlocked }
 func (e *blockedError) Unwrap() error        { return e.answer }
 
 func (c *Child) blocked() error {
-	return &blockedError{&wire.Error{
-		Code: codeBlocked, Message: fmt.Sprintf("the server behind the bridge (%s) has not read its input for %s", c.command, c.in.timeout),
-	}}
+	return &blockedError{refusal(wire.CodeBusy, fmt.Sprintf("the server (%s) has not read its input for %s", c.command, c.in.timeout))}
 }
 
 // brokenPatience is how long the end of a process may take to show after its pipe broke.

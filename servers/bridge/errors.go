@@ -1,11 +1,14 @@
 package bridge
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/toolbus/toolbus/servers/wire"
 )
 
 var (
@@ -77,6 +80,31 @@ func (e *StartError) Is(target error) bool { return target == ErrStart }
 
 // Unwrap returns the cause.
 func (e *StartError) Unwrap() error { return e.Err }
+
+// BusyError refuses a session for which there is no child left. Its client gets it as wire.CodeBusy.
+type BusyError struct {
+	Command string
+	Max     int // of MaxSessions
+}
+
+// Error says how many sessions there may be.
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("bridge: %s has its %d sessions, and takes no more before one ends", e.Command, e.Max)
+}
+
+// Is reports that a BusyError is ErrBusy.
+func (e *BusyError) Is(target error) bool { return target == ErrBusy }
+
+// Unwrap returns the answer that the client gets, a *wire.Error.
+func (e *BusyError) Unwrap() error {
+	return refusal(wire.CodeBusy, fmt.Sprintf("the server has its %d sessions and takes no more before one ends", e.Max))
+}
+
+// refusal is the bridge's answer to a request that the server has not seen.
+func refusal(code int, message string) *wire.Error {
+	data, _ := json.Marshal(wire.Facts{Executed: "no"})
+	return &wire.Error{Code: code, Message: message, Data: data}
+}
 
 // round makes a lifetime short to read.
 func round(d time.Duration) time.Duration {

@@ -154,14 +154,20 @@ func (g *guard) leftovers() {
 	if g.signal(syscall.SIGTERM) != nil {
 		return // nobody is left
 	}
-	deadline := time.Now().Add(g.grace)
-	for time.Now().Before(deadline) {
-		time.Sleep(leftoverPoll)
+	if !g.left(g.grace) {
+		g.signal(syscall.SIGKILL)
+		g.left(killPatience)
+	}
+}
+
+// left waits until the group has nobody any more. A zombie counts, so where process 1 does not reap its children it waits in vain.
+func (g *guard) left(patience time.Duration) bool {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(leftoverPoll) {
 		if syscall.Kill(-g.group, 0) != nil {
-			return
+			return true
 		}
 	}
-	g.signal(syscall.SIGKILL)
+	return false
 }
 
 // letGo puts the null device on the three descriptors that are the child's now, so that their ends are seen when the child ends.

@@ -17,6 +17,7 @@ func TestMain(m *testing.M) {
 			os.Exit(fake(os.Args[2:]))
 		}
 	}
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // a race-enabled child would else stay for a second after its end
 	goleak.VerifyTestMain(m)
 }
 

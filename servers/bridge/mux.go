@@ -1,0 +1,342 @@
+package bridge
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"sync"
+
+	"github.com/toolbus/toolbus/servers/wire"
+)
+
+// mux lets several conversations share one child that was initialised by somebody else. It gives each request and each progress token an
+// id of its own, and the user's back in the answer. What the server says to nobody in particular goes to all; what it asks goes to nobody,
+// as it cannot be told whom it means.
+type mux struct {
+	c    *Child
+	info Info
+	log  *slog.Logger
+
+	ctx    context.Context // its own: ends with close
+	cancel context.CancelFunc
+	done   chan struct{} // pump has returned; err is set
+	err    error
+
+	mu      sync.Mutex
+	ports   map[*port]struct{}
+	pending map[string]borrowed // by the id that the child sees
+	tokens  map[string]borrowed // by the progress token that it sees
+	next    uint64
+}
+
+// borrowed is what stands in a message in the place of ours.
+type borrowed struct {
+	port *port
+	was  json.RawMessage
+	with string // of a request: the progress token that ends with it
+}
+
+func newMux(c *Child, info Info, log *slog.Logger) *mux {
+	m := &mux{
+		c: c, info: info, log: log, done: make(chan struct{}),
+		ports: map[*port]struct{}{}, pending: map[string]borrowed{}, tokens: map[string]borrowed{},
+	}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	go m.pump()
+	return m
+}
+
+// close ends all conversations, and the goroutine.
+func (m *mux) close() {
+	m.cancel()
+	<-m.done
+}
+
+// open starts a conversation. A legacy one begins with an initialize, which is answered here.
+func (m *mux) open(legacy bool) *port {
+	p := &port{m: m, legacy: legacy, in: make(chan json.RawMessage, childBuffer), closed: make(chan struct{})}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ports[p] = struct{}{}
+	return p
+}
+
+// size is how many legacy conversations are open.
+func (m *mux) size() (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for p := range m.ports {
+		if p.legacy {
+			n++
+		}
+	}
+	return n
+}
+
+// pump reads for everybody.
+func (m *mux) pump() {
+	defer close(m.done)
+	for {
+		msg, err := m.c.Read(m.ctx)
+		if err != nil {
+			if m.ctx.Err() != nil {
+				err = io.ErrClosedPipe
+			}
+			m.err = err
+			return
+		}
+		m.route(msg)
+	}
+}
+
+func (m *mux) route(raw json.RawMessage) {
+	msg, err := wire.Scan(raw)
+	if err != nil {
+		m.log.Debug("not understood", "err", err)
+		return
+	}
+	switch {
+	case msg.Request():
+		_ = m.c.Write(m.ctx, unattended(msg.Method, msg.ID())) // Read sees a child that has ended
+	case msg.Response():
+		m.respond(msg)
+	case msg.Method == "notifications/progress":
+		m.deliver(m.restore(raw, "params.progressToken", m.tokens))
+	case msg.Method == "notifications/cancelled":
+		m.deliver(m.restore(raw, "params.requestId", m.pending))
+	default:
+		m.deliver(m.restore(raw, "params._meta.io.modelcontextprotocol/subscriptionId", m.pending))
+	}
+}
+
+// respond gives an answer to who has asked, under the id that they know.
+func (m *mux) respond(msg wire.Message) {
+	m.mu.Lock()
+	b, ok := m.pending[key(msg.ID())]
+	if ok {
+		delete(m.pending, key(msg.ID()))
+		delete(m.tokens, b.with)
+	}
+	m.mu.Unlock()
+	if !ok {
+		return // whoever has asked is gone
+	}
+	raw, err := rewrite(msg.Raw, func(path string, _ json.RawMessage) json.RawMessage {
+		if path == "id" {
+			return b.was
+		}
+		return nil
+	})
+	if err != nil {
+		m.log.Warn("an answer was lost", "err", err)
+		return
+	}
+	b.port.put(raw)
+}
+
+// restore puts the user's own id into a notification that names one of ours at path, and says whose it is: nil for everybody's.
+func (m *mux) restore(raw json.RawMessage, path string, known map[string]borrowed) (json.RawMessage, *port) {
+	var owner *port
+	out, err := rewrite(raw, func(at string, value json.RawMessage) json.RawMessage {
+		if at != path {
+			return nil
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		b := known[key(value)]
+		owner = b.port
+		return b.was
+	})
+	if err != nil {
+		return raw, nil
+	}
+	return out, owner
+}
+
+func (m *mux) deliver(raw json.RawMessage, owner *port) {
+	if owner != nil {
+		owner.put(raw)
+		return
+	}
+	m.mu.Lock()
+	all := make([]*port, 0, len(m.ports))
+	for p := range m.ports {
+		all = append(all, p)
+	}
+	m.mu.Unlock()
+	for _, p := range all {
+		p.put(append(json.RawMessage(nil), raw...))
+	}
+}
+
+// lend replaces what the child must not see twice. m.mu is held.
+func (m *mux) lend(p *port, was json.RawMessage, in map[string]borrowed) (ours string) {
+	m.next++
+	ours = `"t` + strconv.FormatUint(m.next, 10) + `"`
+	in[ours] = borrowed{port: p, was: append(json.RawMessage(nil), was...)}
+	return ours
+}
+
+// key is how an id of ours is looked up: they are strings without escapes, which every library gives back as they are.
+func key(id json.RawMessage) string { return string(id) }
+
+// port is one conversation of a mux: a wire.Pipe.
+type port struct {
+	m      *mux
+	legacy bool
+	in     chan json.RawMessage
+	closed chan struct{}
+	once   sync.Once
+}
+
+// put waits while the port's user is slow, and everybody else with it.
+func (p *port) put(raw json.RawMessage) {
+	select {
+	case p.in <- raw:
+	case <-p.closed:
+	case <-p.m.ctx.Done():
+	}
+}
+
+func (p *port) Read(ctx context.Context) (json.RawMessage, error) {
+	select {
+	case <-p.closed:
+		return nil, io.ErrClosedPipe
+	default:
+	}
+	select {
+	case raw := <-p.in:
+		return raw, nil
+	case <-p.closed:
+		return nil, io.ErrClosedPipe
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-p.m.done:
+	}
+	select {
+	case raw := <-p.in: // said before the end
+		return raw, nil
+	default:
+		return nil, p.m.err
+	}
+}
+
+func (p *port) Write(ctx context.Context, raw json.RawMessage) error {
+	select {
+	case <-p.closed:
+		return io.ErrClosedPipe
+	case <-p.m.done:
+		return p.m.err
+	default:
+	}
+	msg, err := wire.Scan(raw)
+	if err != nil {
+		return &wire.Error{Code: -32700, Message: err.Error()}
+	}
+	switch {
+	case p.legacy && msg.Method == "initialize" && msg.Request():
+		return p.initialize(ctx, msg)
+	case p.legacy && msg.Method == "notifications/initialized", msg.Response():
+		return nil // the child has been told; and it has not asked
+	case msg.Request():
+		return p.request(ctx, raw)
+	case msg.Method == "notifications/cancelled":
+		raw, err = p.cancelled(raw)
+		if raw == nil {
+			return err
+		}
+	}
+	return p.m.c.Write(ctx, raw)
+}
+
+// initialize answers as the child has answered the bridge.
+func (p *port) initialize(ctx context.Context, msg wire.Message) error {
+	if p.m.info.Era != Legacy {
+		return refusal(-32022, fmt.Sprintf("unsupported protocol version: this server speaks %s", p.m.info.Version))
+	}
+	answer := fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"result":%s}`, msg.ID(), p.m.info.Result)
+	select {
+	case p.in <- answer:
+		return nil
+	case <-p.closed:
+		return io.ErrClosedPipe
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *port) request(ctx context.Context, raw json.RawMessage) error {
+	var id, token string
+	p.m.mu.Lock()
+	raw, err := rewrite(raw, func(path string, value json.RawMessage) json.RawMessage {
+		switch path {
+		case "id":
+			id = p.m.lend(p, value, p.m.pending)
+			return json.RawMessage(id)
+		case "params._meta.progressToken":
+			token = p.m.lend(p, value, p.m.tokens)
+			return json.RawMessage(token)
+		}
+		return nil
+	})
+	if id != "" && token != "" {
+		b := p.m.pending[id]
+		b.with = token
+		p.m.pending[id] = b
+	}
+	p.m.mu.Unlock()
+	if err == nil {
+		err = p.m.c.Write(ctx, raw)
+	}
+	if err != nil {
+		p.m.mu.Lock()
+		defer p.m.mu.Unlock()
+		delete(p.m.pending, id)
+		delete(p.m.tokens, token)
+	}
+	return err
+}
+
+// cancelled names the request by the id that the child knows. nil: the child knows none, there is nothing to cancel.
+func (p *port) cancelled(raw json.RawMessage) (json.RawMessage, error) {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	found := false
+	out, err := rewrite(raw, func(path string, value json.RawMessage) json.RawMessage {
+		if path != "params.requestId" {
+			return nil
+		}
+		for ours, b := range p.m.pending {
+			if b.port == p && string(b.was) == string(value) {
+				found = true
+				return json.RawMessage(ours)
+			}
+		}
+		return nil
+	})
+	if !found {
+		return nil, err
+	}
+	return out, err
+}
+
+// Close takes the port out; answers that are still to come for it are dropped.
+func (p *port) Close() error {
+	p.once.Do(func() {
+		close(p.closed)
+		p.m.mu.Lock()
+		defer p.m.mu.Unlock()
+		delete(p.m.ports, p)
+		for _, known := range []map[string]borrowed{p.m.pending, p.m.tokens} {
+			for ours, b := range known {
+				if b.port == p {
+					delete(known, ours)
+				}
+			}
+		}
+	})
+	return nil
+}
