@@ -145,7 +145,7 @@ func (c *Caller) Dial(t Target) (Pipe, error) {
 		return nil, ErrClosed
 	}
 	c.next++
-	p := newClient(c, t, strconv.FormatUint(c.next, 36))
+	p := newClient(c, t, strconv.FormatUint(c.next, 10))
 	c.clients[p.tag] = p
 	return p, nil
 }

@@ -123,7 +123,7 @@ func (c *Caller) askName(p *client) {
 
 func (c *Caller) enter(p *probe) string {
 	c.next++
-	id := strconv.FormatUint(c.next, 36)
+	id := strconv.FormatUint(c.next, 10)
 	c.probes[id] = p
 	return id
 }

@@ -211,7 +211,7 @@ func (p *client) tell(m Message, target string) error {
 	p.mu.Lock()
 	subject := p.inSession(m.Method, target)
 	p.next++
-	reply := p.reply(strconv.FormatUint(p.next, 36))
+	reply := p.reply(strconv.FormatUint(p.next, 10))
 	p.mu.Unlock()
 	return p.publish(subject, reply, kind, m.Raw, true, nil)
 }

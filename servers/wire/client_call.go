@@ -26,7 +26,7 @@ func (p *client) request(m Message, target string) error {
 		return nil
 	}
 	p.next++
-	c.number = strconv.FormatUint(p.next, 36)
+	c.number = strconv.FormatUint(p.next, 10)
 	c.session = p.session != ""
 	if c.session {
 		c.subject, c.owner = p.inSession(m.Method, target), p.owner
