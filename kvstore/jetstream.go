@@ -50,6 +50,8 @@ type JetStream struct {
 	batches chan struct{} // how many atomic batches may be in flight
 	barrier barrier
 
+	pageMessages int // how many entries one read of the log returns; tests make it small
+
 	mu   sync.Mutex
 	seen map[string]string // the metadata of the log as last seen, to repair it with
 }
@@ -85,6 +87,8 @@ func OpenJetStream(ctx context.Context, nc *nats.Conn, scope string, opts *JetSt
 		log:      opts.Logger,
 		making:   make(chan struct{}, 1),
 		batches:  make(chan struct{}, batchesInFlight),
+
+		pageMessages: pageMessages,
 	}
 	if s.timeout <= 0 {
 		s.timeout = DefaultTimeout

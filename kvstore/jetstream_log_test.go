@@ -241,6 +241,9 @@ func TestTombstonesLeaveNoMarker(t *testing.T) {
 	if ttl := msg.Header.Get("Nats-TTL"); ttl != fmt.Sprint(int(kvstore.TombstoneTTL/time.Second)) {
 		t.Fatalf("a tombstone's TTL is %q", ttl)
 	}
+	if op := msg.Header.Get("KV-Operation"); op != "PURGE" {
+		t.Fatalf("a tombstone is a %q: the server would leave a marker behind it", op)
+	}
 	// The same message with a TTL that a test can wait for.
 	short := nats.NewMsg("$KV.toolbus_" + scope + ".k")
 	short.Header = nats.Header{"KV-Operation": {"PURGE"}, "Nats-TTL": {"1"}}

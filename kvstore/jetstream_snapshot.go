@@ -19,6 +19,8 @@ const (
 	pageBytes    = 8 << 20
 	// pageTimeout is how long a replica may be silent in the middle of a page.
 	pageTimeout = 2 * time.Second
+	// staleTries is how often the end of a log is read again before the whole snapshot is.
+	staleTries = 20
 )
 
 // snapshot is the state of the log at one revision.
@@ -54,8 +56,8 @@ func (s *JetStream) snapshot(ctx context.Context, atLeast Revision) (*snapshot, 
 	want := max(atLeast, Revision(before.State.LastSeq))
 	newest := make(map[string]Entry, before.State.Msgs)
 	var end pageEnd
-	for from, pages := Revision(1), 0; ; from, pages = end.last+1, pages+1 {
-		if pages > 0 {
+	for from, again := Revision(1), 0; ; from = end.last + 1 {
+		if from > 1 {
 			// The page to come is exact for all that lies behind it only if it reaches this.
 			info, err := s.info(ctx)
 			if err != nil {
@@ -66,17 +68,17 @@ func (s *JetStream) snapshot(ctx context.Context, atLeast Revision) (*snapshot, 
 		if end, err = s.page(ctx, from, end, newest); err != nil {
 			return nil, err
 		}
-		if !end.more {
+		if end.more {
+			continue
+		}
+		snap.revision, err = s.settle(ctx, end, want)
+		if err == nil {
 			break
 		}
-	}
-	snap.revision = end.last
-	if snap.revision < want {
-		if snap.revision, err = s.tail(ctx, end.last, want); err != nil {
+		// A replica that is behind is so for milliseconds; what comes is read on from here.
+		if again++; !errors.Is(err, errStale) || again == staleTries || !sleep(ctx, firstPause/2) {
 			return nil, err
 		}
-	} else if !end.whole {
-		return nil, fmt.Errorf("%w: half a batch", errStale)
 	}
 	after, err := s.info(ctx)
 	if err != nil {
@@ -93,17 +95,23 @@ func (s *JetStream) snapshot(ctx context.Context, atLeast Revision) (*snapshot, 
 	return snap, nil
 }
 
-// tail decides about a read that ended at last, before want: either the replica is behind (errStale), or the entries between
-// have vanished without a successor, which the leader knows.
-func (s *JetStream) tail(ctx context.Context, last, want Revision) (Revision, error) {
-	e, err := s.leaderGet(ctx, map[string]any{"seq": uint64(last) + 1, "next_by_subj": s.names.keys + ">"})
+// settle decides about a read that came to an end before or at want: it is whole; or the entries between have vanished without a successor,
+// which the leader knows; or the replica is behind (errStale).
+func (s *JetStream) settle(ctx context.Context, end pageEnd, want Revision) (Revision, error) {
+	if end.last >= want {
+		if !end.whole {
+			return 0, fmt.Errorf("%w: half a batch at %d", errStale, end.last)
+		}
+		return end.last, nil
+	}
+	e, err := s.leaderGet(ctx, map[string]any{"seq": uint64(end.last) + 1, "next_by_subj": s.names.keys + ">"})
 	switch {
 	case errors.Is(err, errNoMessage):
 		return want, nil
 	case err != nil:
 		return 0, err
 	}
-	return 0, fmt.Errorf("%w: at %d, the leader has %d", errStale, last, e.Revision)
+	return 0, fmt.Errorf("%w: at %d, the leader has %d", errStale, end.last, e.Revision)
 }
 
 // pageEnd tells where a page ended.
@@ -126,7 +134,7 @@ func (s *JetStream) page(ctx context.Context, from Revision, end pageEnd, newest
 	if err := sub.SetPendingLimits(-1, -1); err != nil {
 		return end, s.readError(err, inbox)
 	}
-	request, err := json.Marshal(map[string]any{"seq": uint64(from), "batch": pageMessages, "max_bytes": pageBytes})
+	request, err := json.Marshal(map[string]any{"seq": uint64(from), "batch": s.pageMessages, "max_bytes": pageBytes})
 	if err != nil {
 		return end, err
 	}

@@ -135,8 +135,9 @@ func (s *JetStream) create(ctx context.Context) error {
 		replicas = 3
 	}
 	err := s.makeStream(ctx, replicas, first)
-	if s.replicas == 0 && (refused(err, codeNoReplicas) || refused(err, codeNoPeers) && !strings.Contains(err.Error(), "offline")) {
-		// There are fewer than three servers. (Three of which one is down is another case: that one waits.)
+	if s.replicas == 0 && s.servers() < 3 && (refused(err, codeNoReplicas) || refused(err, codeNoPeers) && !strings.Contains(err.Error(), "offline")) {
+		// There are fewer than three servers. (Three of which one is down, or is not known to the leader yet, is another
+		// case: that one waits, since a log with one replica dies with its server.)
 		err = s.makeStream(ctx, 1, first)
 	}
 	if refused(err, codeNameTaken) {

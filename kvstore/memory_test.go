@@ -46,6 +46,26 @@ func TestMemoryTombstonesVanish(t *testing.T) {
 	})
 }
 
+// A refresh at the very instant of the end either loses and says so, or wins for good.
+func TestMemoryRefreshAtTheEnd(t *testing.T) {
+	for range 50 {
+		synctest.Test(t, func(t *testing.T) {
+			m := kvstore.NewMemory(nil)
+			rev, err := m.Create(t.Context(), "k", nil, time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var refreshed error
+			timer := time.AfterFunc(time.Second, func() { _, refreshed = m.Update(t.Context(), "k", nil, rev, time.Minute) })
+			defer timer.Stop()
+			time.Sleep(2 * time.Second)
+			if _, err := m.Get(t.Context(), "k"); (err == nil) != (refreshed == nil) {
+				t.Fatalf("refresh %v, then %v", refreshed, err)
+			}
+		})
+	}
+}
+
 func TestMemoryPurgeByHand(t *testing.T) {
 	m := kvstore.NewMemory(&kvstore.MemoryOptions{Metadata: map[string]string{"a": "b"}, FirstRevision: 7})
 	rev, err := m.Create(t.Context(), "k", nil, time.Minute)
