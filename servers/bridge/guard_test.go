@@ -19,6 +19,18 @@ import (
 func init() {
 	fakes["bridge"] = fakeBridge
 	fakes["daemon"] = fakeDaemon
+	fakes["orphan"] = fakeOrphan
+}
+
+// fakeOrphan lets a process end whose parent has ended before it, and says which one.
+func fakeOrphan([]string) int {
+	pid, err := exec.Command("sh", "-c", "sleep 0.1 >/dev/null & echo $!").Output()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Printf(`{"jsonrpc":"2.0","id":1,"result":%s}`+"\n", strings.TrimSpace(string(pid)))
+	return fakeCat(nil)
 }
 
 // fakeBridge is a bridge with one child, which it never closes: it says what the child says and waits to be killed.
@@ -255,5 +267,21 @@ func TestGuardRefusesNonsense(t *testing.T) {
 		if r, err := parseReport(line); err == nil {
 			t.Errorf("%q is the report %+v", line, r)
 		}
+	}
+}
+
+// An orphan of the child does not stay a zombie, whatever process 1 does.
+func TestOrphansAreReaped(t *testing.T) {
+	if !onLinux() {
+		t.Skip("process 1 reaps them here")
+	}
+	c := start(t, nil, "orphan")
+	var m struct{ Result int }
+	if err := json.Unmarshal([]byte(read(t, c)), &m); err != nil || m.Result == 0 {
+		t.Fatal(err)
+	}
+	eventually(t, "the orphan is no zombie", func() bool { return syscall.Kill(m.Result, 0) != nil })
+	if c.Err() != nil {
+		t.Errorf("the child ended: %v", c.Err())
 	}
 }

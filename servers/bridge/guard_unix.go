@@ -24,6 +24,7 @@ const leftoverPoll = 5 * time.Millisecond
 //   - runs CMD in a process group of its own, on the guard's stdin, stdout and stderr themselves: nothing is copied;
 //   - when the bridge's pipe ends, for whatever reason, a kill -9 of the bridge included, sends the group SIGTERM and, after D, SIGKILL;
 //   - tells the bridge at once how CMD ended, exactly, and then ends in the same way what is left of its group;
+//   - on Linux, reaps what CMD leaves to process 1;
 //   - stays through signals that are meant for a terminal's foreground; SIGTERM starts the ending.
 //
 // It returns CMD's exit status, 128 plus the signal that ended it, or 127 when it could not run it. A descendant that has left the group
@@ -70,10 +71,11 @@ func guardPipes() (life, status *os.File, err error) {
 func (g *guard) run(command []string) int {
 	// Caught and not ignored: an ignored signal would stay ignored in the child.
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGCHLD)
 
 	// On Linux the child dies with the thread that started it (see childAttr): this goroutine keeps that thread to the end.
 	runtime.LockOSThread()
+	adopt()
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = childAttr()
@@ -120,8 +122,11 @@ func (g *guard) run(command []string) int {
 				g.signal(syscall.SIGKILL)
 			}
 		case s := <-signals:
-			if s == syscall.SIGTERM {
+			switch s {
+			case syscall.SIGTERM:
 				end()
+			case syscall.SIGCHLD:
+				reapAdopted(g.group)
 			}
 		case <-kill:
 			g.signal(syscall.SIGKILL)
@@ -160,10 +165,10 @@ func (g *guard) leftovers() {
 	}
 }
 
-// left waits until the group has nobody any more. A zombie counts, so where process 1 does not reap its children it waits in vain.
+// left waits until the group has nobody any more; a zombie counts, until it is reaped.
 func (g *guard) left(patience time.Duration) bool {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(leftoverPoll) {
-		if syscall.Kill(-g.group, 0) != nil {
+		if reapAdopted(g.group); syscall.Kill(-g.group, 0) != nil {
 			return true
 		}
 	}

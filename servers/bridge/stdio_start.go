@@ -43,11 +43,11 @@ func (s *Stdio) initialise(ctx context.Context) (*Child, *Info, error) {
 			return c, info, nil
 		}
 		failed := &StartError{Command: command, Step: step, Err: err}
-		if c.Err() == nil {
-			failed.Stderr = c.Stderr()
-		}
 		c.Close()
 		_ = c.Wait(context.Background()) // bounded by the graces of Close
+		if !errors.Is(err, ErrExited) {  // which tells it already
+			failed.Stderr = c.Stderr()
+		}
 		if again == 0 {
 			return nil, nil, failed
 		}
@@ -81,7 +81,7 @@ func (s *Stdio) handshake(ctx context.Context, c *Child, ask attempt) (info *Inf
 		a, err = await(ctx, c, idInitialize)
 	}
 	if err == nil && a.Error != nil {
-		err = fmt.Errorf("refused: %w", a.Error)
+		err = fmt.Errorf("refused with code %d: %s", a.Error.Code, clean(a.Error.Message, 500))
 	}
 	if err == nil {
 		info, err = initializeInfo(a.Result)
