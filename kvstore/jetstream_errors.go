@@ -51,6 +51,8 @@ const (
 var (
 	// errNoResponders: nobody listens on the subject, so nothing was stored. There is no leader, or no stream.
 	errNoResponders = fmt.Errorf("%w: no leader", ErrUnavailable)
+	// errInFlight: another write to the key is in flight, so the server cannot know yet what will be there.
+	errInFlight = fmt.Errorf("%w: another write to the key is in flight", ErrConflict)
 	// errNoStream: the bucket is not there.
 	errNoStream = errors.New("kvstore: no such bucket")
 	// errNoMessage: the stream has no such message.
@@ -64,7 +66,7 @@ func (e *apiError) asError() error {
 		actual, _ := strconv.ParseUint(strings.TrimPrefix(e.Description, wrongSequencePrefix), 10, 64)
 		return &ConflictError{Actual: Revision(actual)}
 	case codeWrongInFlight:
-		return &ConflictError{} // another write to the key is in flight: the server cannot know yet what will be there
+		return errInFlight
 	case codeTooManyBatches, codeTooManyRequests, codeBatchIncomplete, codeIDInProcess:
 		// An incomplete batch lost its first message to the limit, or its leader.
 		return fmt.Errorf("%w: %s", ErrBusy, e.Description)

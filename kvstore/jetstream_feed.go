@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,6 +21,8 @@ const (
 	feedBuffer = 8192
 	// tailPatience is how long the feed may be behind the leader's word before the watch stops to wait for it.
 	tailPatience = 300 * time.Millisecond
+	// tailTimeout is how long one question after the log's tail, and one barrier of a snapshot, may take before it is asked again.
+	tailTimeout = time.Second
 )
 
 // feed is one running Watch. All of it runs on the goroutine that ranges over it.
@@ -39,6 +43,10 @@ type feed struct {
 	stale  bool // something may be missing: the next step is a Snapshot
 	tail   Revision
 	behind *time.Timer // runs while the feed has not reached tail
+
+	asking  sync.WaitGroup
+	answers chan tailAnswer // the question that is out; nil: none
+	wanted  []Check         // what is to be asked after it
 }
 
 // Watch implements Store. It follows what the stream republishes as it is stored: that reaches every process within a
@@ -53,6 +61,9 @@ func (s *JetStream) Watch(ctx context.Context, opts *WatchOptions) iter.Seq2[Ste
 		if ctx.Err() != nil {
 			return
 		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer f.asking.Wait()
+		defer cancel()
 		if err := f.open(); err != nil {
 			yield(Step{}, err)
 			return
@@ -112,13 +123,21 @@ func (f *feed) next(ctx context.Context) (Step, bool, error) {
 		if status == nats.CLOSED {
 			return Step{}, false, fmt.Errorf("%w: %w", ErrUnavailable, nats.ErrConnectionClosed)
 		}
-		f.stale = true // what was said while we were away is lost
+		f.ask(ctx, CheckTail) // what was said while we were away is lost
 	case check, open := <-f.checks:
 		if !open {
 			f.checks = nil
 			break
 		}
-		return Step{}, false, f.check(ctx, drainChecks(f.checks, check))
+		f.ask(ctx, drainChecks(f.checks, check))
+	case answer := <-f.answers:
+		f.answers = nil
+		if len(f.wanted) > 0 {
+			next := slices.Max(f.wanted)
+			f.wanted = nil
+			f.ask(ctx, next)
+		}
+		return Step{}, false, f.check(ctx, answer)
 	case <-f.behind.C:
 		if f.revision < f.tail {
 			f.stale = true
@@ -168,32 +187,62 @@ func (f *feed) take(msg *nats.Msg) (Step, bool) {
 	return step, true
 }
 
-// check compares the watch with the log.
-func (f *feed) check(ctx context.Context, c Check) error {
-	if c == CheckAll {
-		f.stale = true
-		return nil
+// tailAnswer is what the leader said of its log, for a check.
+type tailAnswer struct {
+	check Check
+	asked Revision // how far the watch was then
+	info  *jetstream.StreamInfo
+	err   error
+}
+
+// ask asks the leader for the log's tail, for a check, and goes on with the feed meanwhile: a leader that was just killed
+// answers nothing, and what its successor says has to be heard at once. One question is out at a time.
+func (f *feed) ask(ctx context.Context, c Check) {
+	if f.answers != nil {
+		f.wanted = append(f.wanted, c)
+		return
 	}
-	info, err := f.s.info(ctx)
+	answers, asked := make(chan tailAnswer, 1), f.revision
+	f.answers = answers
+	f.asking.Go(func() {
+		info, err := f.s.askTail(ctx)
+		answers <- tailAnswer{c, asked, info, err}
+	})
+}
+
+// askTail asks until somebody answers.
+func (s *JetStream) askTail(ctx context.Context) (*jetstream.StreamInfo, error) {
+	return retry(ctx, s, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+		ctx, cancel := context.WithTimeout(ctx, tailTimeout)
+		defer cancel()
+		return s.info(ctx)
+	})
+}
+
+// check compares the watch with what the leader said of the log.
+func (f *feed) check(ctx context.Context, answer tailAnswer) error {
 	switch {
-	case errors.Is(err, errNoStream):
-		f.stale = f.log != ""
+	case errors.Is(answer.err, errNoStream):
+		f.stale = f.stale || f.log != ""
 		return nil
-	case err != nil:
-		f.s.log.Debug("cannot look at the log's tail", "stream", f.s.names.stream, "error", err)
+	case answer.err != nil:
+		f.s.log.Debug("cannot look at the log's tail", "stream", f.s.names.stream, "error", answer.err)
 		return nil // the next check will
 	}
-	if err := f.configured(ctx, info); err != nil && !passing(err) && !errors.Is(err, errNoStream) {
+	if err := f.configured(ctx, answer.info); err != nil && !passing(err) && !errors.Is(err, errNoStream) {
 		return err
 	}
-	last := Revision(info.State.LastSeq)
+	last := Revision(answer.info.State.LastSeq)
 	switch {
-	case logName(info) != f.logCreated(), last < f.revision:
+	case answer.check == CheckAll, logName(answer.info) != f.logCreated():
 		f.stale = true
 	case last > f.revision:
 		// It may be on its way.
 		f.tail = last
 		f.behind.Reset(tailPatience)
+	case last < f.revision:
+		// The log has lost what it had when it was asked; what came since is another matter.
+		f.stale = f.stale || last < answer.asked
 	}
 	return nil
 }
@@ -259,6 +308,9 @@ func (f *feed) snapshot(ctx context.Context) (Step, error) {
 	defer cancel()
 	var bar Revision
 	if f.s.wrote.Load() && f.log != "" {
+		// A barrier whose fate is unknown does no harm: it is given up early and written again.
+		ctx, cancel := context.WithTimeout(ctx, tailTimeout)
+		defer cancel()
 		var err error
 		if bar, err = f.s.writeBarrier(ctx, false); err != nil && !errors.Is(err, errNoStream) && !errors.Is(err, ErrDenied) {
 			return Step{}, err

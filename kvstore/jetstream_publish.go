@@ -6,14 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
 )
 
 // send runs one attempt at a write until it has an outcome. It tries again only after an answer that says that nothing
-// was stored: nobody listened (no leader: an election takes a second or several; or no bucket, which it then makes if create is set), or too
-// much was in flight. A timeout is never tried again: it is ErrUnknown.
+// was stored: nobody listened (no leader: an election takes a second or several; or no bucket, which it then makes if create is set), too
+// much was in flight, or a write to the same key was. A timeout is never tried again: it is ErrUnknown.
+//
+// The leader of a replicated stream acknowledges a write a moment before it stops to count it as in flight, so even a lone writer that
+// updates its key at once is refused now and then; a few milliseconds later the answer is a real one.
 func (s *JetStream) send(ctx context.Context, create bool, attempt func(context.Context) (Revision, error)) (Revision, error) {
 	if err := checkContext(ctx); err != nil {
 		return 0, err
@@ -21,6 +25,7 @@ func (s *JetStream) send(ctx context.Context, create bool, attempt func(context.
 	ctx, cancel := s.limit(ctx)
 	defer cancel()
 	var last error
+	inFlight := 0
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := s.connected(ctx)
 		if err == nil {
@@ -37,6 +42,13 @@ func (s *JetStream) send(ctx context.Context, create bool, attempt func(context.
 		if errors.Is(err, errNoResponders) {
 			s.ready.Store(false)
 		}
+		if errors.Is(err, errInFlight) {
+			if inFlight++; inFlight > inFlightTries || !sleep(ctx, time.Duration(inFlight)*time.Millisecond) {
+				return 0, &ConflictError{}
+			}
+			pause = firstPause / 2
+			continue
+		}
 		if !passing(err) {
 			return 0, err
 		}
@@ -48,6 +60,9 @@ func (s *JetStream) send(ctx context.Context, create bool, attempt func(context.
 		}
 	}
 }
+
+// inFlightTries is how often a write is tried again that met another one to its key: about a quarter of a second in all.
+const inFlightTries = 20
 
 // ack is JetStream's answer to a publish.
 type ack struct {

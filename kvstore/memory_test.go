@@ -55,10 +55,13 @@ func TestMemoryRefreshAtTheEnd(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var refreshed error
-			timer := time.AfterFunc(time.Second, func() { _, refreshed = m.Update(t.Context(), "k", nil, rev, time.Minute) })
-			defer timer.Stop()
+			result := make(chan error, 1)
+			time.AfterFunc(time.Second, func() {
+				_, err := m.Update(t.Context(), "k", nil, rev, time.Minute)
+				result <- err
+			})
 			time.Sleep(2 * time.Second)
+			refreshed := <-result
 			if _, err := m.Get(t.Context(), "k"); (err == nil) != (refreshed == nil) {
 				t.Fatalf("refresh %v, then %v", refreshed, err)
 			}
