@@ -130,15 +130,21 @@ func (v *view) listLeases() []Lease {
 	return out
 }
 
-// Instance returns the registration of a hosted server by its instance; ErrNotFound if it has none.
+// Instance returns the registration of a hosted server by its instance; ErrNotFound if it has none. Of many (a session that hosts no server
+// may hold many names) it is the one that was claimed first.
 func (r *Registry) Instance(instance string) (Record, error) { return r.view.instance(instance) }
 
 func (v *view) instance(instance string) (Record, error) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	rec := v.holds[instance]
-	if rec == nil {
+	var first *Record
+	for _, rec := range v.holds[instance] {
+		if first == nil || rec.Token < first.Token || rec.Token == first.Token && rec.Name < first.Name {
+			first = rec
+		}
+	}
+	if first == nil {
 		return Record{}, ErrNotFound
 	}
-	return *rec, nil
+	return *first, nil
 }

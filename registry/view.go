@@ -18,9 +18,10 @@ type view struct {
 	names    map[string]*Record             // visible
 	groups   map[string]map[string]*Member  // visible: group, instance
 	joined   map[string]map[string]*Member  // visible: instance, group
-	holds    map[string]*Record             // visible: instance, its name
+	holds    map[string]map[string]*Record  // visible: instance, its names: a session that hosts none may have many
 	leases   map[string]*Lease              // sessions alive
 	revision kvstore.Revision
+	whole    kvstore.Revision // of the newest snapshot: nothing from before it is news
 	log      string
 	synced   bool
 	watchers map[*watcher]struct{}
@@ -39,7 +40,7 @@ func (v *view) clear() {
 	v.names = map[string]*Record{}
 	v.groups = map[string]map[string]*Member{}
 	v.joined = map[string]map[string]*Member{}
-	v.holds = map[string]*Record{}
+	v.holds = map[string]map[string]*Record{}
 	v.leases = map[string]*Lease{}
 	v.revision = 0
 }
@@ -66,24 +67,35 @@ func (v *view) apply(step kvstore.Step) (changes []change, newLog bool) {
 		why = ReasonNewLog
 	}
 	v.log = step.Log
+	if newLog {
+		v.whole = 0
+	}
 	if step.Kind == kvstore.Snapshot {
+		if step.Revision < v.whole {
+			return nil, false // an old one
+		}
+		v.synced, v.whole = true, step.Revision
+	}
+	if step.Kind == kvstore.Snapshot || newLog {
 		have := make(map[string]struct{}, len(decoded))
 		for _, e := range decoded {
 			have[e.key] = struct{}{}
 		}
 		for key, old := range v.records {
-			if _, ok := have[key]; !ok || newLog {
+			if _, ok := have[key]; newLog || !ok && old.revision <= step.Revision {
 				v.forget(old)
 				delete(v.records, key)
 				changes = append(changes, change{key: key, old: old})
 			}
 		}
-		v.synced = true
 	}
 	for _, e := range decoded {
 		old := v.records[e.key]
 		if old != nil && e.revision <= old.revision {
 			continue // the higher revision wins, so that order and repetition cannot hurt
+		}
+		if step.Kind == kvstore.Append && e.revision <= v.whole {
+			continue // the snapshot has seen it: if the key is not there now, it has vanished since, without an entry
 		}
 		if old != nil {
 			v.forget(old)
@@ -142,7 +154,7 @@ func (v *view) judge(changes []change, why Reason, collapsed bool) {
 			touch(c.key, reason, reason != "")
 		case kindLease:
 			if v.records.alive(session) {
-				v.leases[session] = c.new.value.(*Lease)
+				v.leases[session] = v.records[c.key].value.(*Lease)
 			} else if _, was := v.leases[session]; was {
 				delete(v.leases, session)
 				v.fire(c.key, reason)
@@ -185,13 +197,13 @@ func (v *view) judgeName(name, key string, reason Reason, collapsed bool) {
 		return
 	}
 	if was != nil {
-		delete(v.holds, was.Instance)
+		unlink(v.holds, was.Instance, name)
 	}
 	if now == nil {
 		delete(v.names, name)
 	} else {
 		v.names[name] = now
-		v.holds[now.Instance] = now
+		link(v.holds, now.Instance, name, now)
 	}
 	switch {
 	case now != nil && was != nil && was.Session == now.Session && was.Instance == now.Instance && was.Token == now.Token:
@@ -240,14 +252,14 @@ func (v *view) judgeMember(group, instance, key string, reason Reason, collapsed
 	}
 }
 
-func link(m map[string]map[string]*Member, outer, inner string, member *Member) {
+func link[V any](m map[string]map[string]V, outer, inner string, value V) {
 	if m[outer] == nil {
-		m[outer] = map[string]*Member{}
+		m[outer] = map[string]V{}
 	}
-	m[outer][inner] = member
+	m[outer][inner] = value
 }
 
-func unlink(m map[string]map[string]*Member, outer, inner string) {
+func unlink[V any](m map[string]map[string]V, outer, inner string) {
 	if delete(m[outer], inner); len(m[outer]) == 0 {
 		delete(m, outer)
 	}

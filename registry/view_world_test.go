@@ -1,0 +1,183 @@
+package registry
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/toolbus/toolbus/kvstore"
+)
+
+// This file has what the tests of the view share: a log in a few lines, and the meaning of a set of records said a second time, from nothing
+// but the judge.
+
+// logbook is a log that keeps the newest entry of each key, as the bucket does.
+type logbook struct {
+	name   string
+	last   kvstore.Revision
+	newest map[string]kvstore.Entry
+}
+
+func newLogbook(name string) *logbook {
+	return &logbook{name: name, newest: map[string]kvstore.Entry{}}
+}
+
+// append writes entries in one step.
+func (l *logbook) append(entries ...kvstore.Entry) kvstore.Step {
+	for i := range entries {
+		l.last++
+		entries[i].Revision = l.last
+		l.newest[entries[i].Key] = entries[i]
+	}
+	return kvstore.Step{Entries: entries, Revision: l.last, Log: l.name}
+}
+
+// snapshot is what a watcher that begins now gets, in random order.
+func (l *logbook) snapshot() kvstore.Step {
+	entries := slices.Collect(maps.Values(l.newest))
+	rand.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
+	return kvstore.Step{Kind: kvstore.Snapshot, Entries: entries, Revision: l.last, Log: l.name}
+}
+
+func put(key string, value []byte) kvstore.Entry { return kvstore.Entry{Key: key, Value: value} }
+
+func putLease(session string) kvstore.Entry {
+	return put(leaseKey(session), encode(leaseRecord{Lease: Lease{Session: session}, V: recordVersion}))
+}
+
+func putName(name, session string) kvstore.Entry {
+	return put(nameKey(name), encode(nameRecord{Record: Record{Name: name, Session: session, Instance: session}, V: recordVersion}))
+}
+
+func putMember(group, instance, session string) kvstore.Entry {
+	return put(groupKey(group, instance), encode(groupRecord{Member: Member{Group: group, Session: session, Instance: instance}, V: recordVersion}))
+}
+
+func del(key string, reason Reason) kvstore.Entry {
+	return kvstore.Entry{Key: key, Operation: kvstore.Delete, Value: encode(tombstone{Reason: reason, V: recordVersion})}
+}
+
+// meaning is what is visible.
+type meaning struct {
+	names   map[string]Record
+	members map[string]Member // by key
+	leases  map[string]Lease
+	holds   map[string]string // instance: its name, the one claimed first
+}
+
+// meaningOf says what a set of records means, from scratch.
+func meaningOf(rs records) meaning {
+	m := meaning{map[string]Record{}, map[string]Member{}, map[string]Lease{}, map[string]string{}}
+	for key, e := range rs {
+		if !rs.visible(e) {
+			continue
+		}
+		switch v := e.value.(type) {
+		case *Record:
+			m.names[v.Name] = *v
+			if other, ok := m.names[m.holds[v.Instance]]; !ok || v.Token < other.Token || v.Token == other.Token && v.Name < other.Name {
+				m.holds[v.Instance] = v.Name
+			}
+		case *Member:
+			m.members[key] = *v
+		case *Lease:
+			m.leases[v.Session] = *v
+		}
+	}
+	return m
+}
+
+// meaning is what a view shows, through all that reads it.
+func (v *view) meaning() meaning {
+	m := meaning{map[string]Record{}, map[string]Member{}, map[string]Lease{}, map[string]string{}}
+	for _, name := range v.listNames() {
+		rec, _ := v.whereis(name)
+		m.names[name] = rec
+		if rec, err := v.instance(rec.Instance); err == nil {
+			m.holds[rec.Instance] = rec.Name
+		}
+	}
+	for _, group := range v.listGroups() {
+		members, _ := v.members(group)
+		for _, member := range members {
+			m.members[groupKey(group, member.Instance)] = member
+		}
+	}
+	for _, l := range v.listLeases() {
+		m.leases[l.Session] = l
+	}
+	return m
+}
+
+// checkView compares a view with the judge's word on its own records, index by index.
+func checkView(t *testing.T, v *view) {
+	t.Helper()
+	want, got := meaningOf(v.records), v.meaning()
+	sameMeaning(t, "the view and its own records", got, want)
+	joined := map[string][]string{}
+	for _, m := range want.members {
+		joined[m.Instance] = append(joined[m.Instance], m.Group)
+	}
+	for instance, groups := range joined {
+		slices.Sort(groups)
+		if got := v.groupsOf(instance); !slices.Equal(got, groups) {
+			t.Fatalf("%s is in %v, the records say %v", instance, got, groups)
+		}
+	}
+	if len(joined) != len(v.joined) || len(want.holds) != len(v.holds) {
+		t.Fatalf("the view keeps %d instances in groups and %d with a name, the records say %d and %d", len(v.joined), len(v.holds), len(joined), len(want.holds))
+	}
+	keys := map[string]int{}
+	for _, e := range v.records {
+		if e.session != "" {
+			keys[e.session]++
+		}
+	}
+	for session, n := range keys {
+		if len(v.keysOf(session)) != n {
+			t.Fatalf("the view knows %d keys of %s, it has %d", len(v.keysOf(session)), session, n)
+		}
+	}
+	if len(keys) != len(v.keys) {
+		t.Fatalf("the view knows keys of %d sessions, it has some of %d", len(v.keys), len(keys))
+	}
+	orphans := map[string]bool{}
+	for _, e := range v.orphans(1 << 30) {
+		orphans[e.key] = true
+	}
+	for key, e := range v.records {
+		if v.records.orphan(e) != orphans[key] {
+			t.Fatalf("%s is an orphan: %v; listed: %v", key, !orphans[key], orphans[key])
+		}
+	}
+}
+
+func sameMeaning(t *testing.T, what string, got, want meaning) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("%s differ:\n%s", what, got.diff(want))
+	}
+}
+
+// diff says what differs, for people.
+func (m meaning) diff(want meaning) string {
+	return diffMap("name", m.names, want.names) + diffMap("member", m.members, want.members) +
+		diffMap("lease", m.leases, want.leases) + diffMap("instance", m.holds, want.holds)
+}
+
+func diffMap[V any](what string, got, want map[string]V) (out string) {
+	for key := range want {
+		if g, ok := got[key]; !ok || !reflect.DeepEqual(g, want[key]) {
+			out += fmt.Sprintf("%s %s: %+v (%v), want %+v\n", what, key, g, ok, want[key])
+		}
+	}
+	for key := range got {
+		if _, ok := want[key]; !ok {
+			out += fmt.Sprintf("%s %s: %+v, want none\n", what, key, got[key])
+		}
+	}
+	return out
+}
