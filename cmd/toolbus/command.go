@@ -25,6 +25,7 @@ var commands = []struct {
 	{groupUse, lsCommand},
 	{groupUse, getCommand},
 	{groupUse, whereisCommand},
+	{groupUse, callCommand},
 	{groupUse, groupsCommand},
 	{groupUse, watchCommand},
 	{groupUse, waitCommand},

@@ -7,12 +7,16 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // signalError is the cause of a context that a signal ended.
 type signalError struct{ signal syscall.Signal }
 
-func (e *signalError) Error() string { return "stopped by " + e.signal.String() }
+func (e *signalError) Error() string { return "stopped by signal: " + e.signal.String() }
+
+// echo is how soon after a signal the same one is no second wish: make, npm and timeout pass on what the terminal has sent to all already.
+const echo = 200 * time.Millisecond
 
 // withSignals gives a context that ends with the first SIGINT or SIGTERM; its cause is a *signalError. The second one ends the process at
 // once: whoever asks twice does not want to wait for a drain.
@@ -22,15 +26,19 @@ func withSignals(stderr io.Writer) (context.Context, func()) {
 	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM)
 	done := make(chan struct{})
 	go func() {
-		for first := true; ; first = false {
+		var first time.Time
+		for {
 			select {
 			case s := <-ch:
 				e := &signalError{s.(syscall.Signal)}
-				if !first {
+				switch {
+				case first.IsZero():
+					first = time.Now()
+					cancel(e)
+				case time.Since(first) > echo:
 					fmt.Fprintln(stderr, "stopped at once")
 					os.Exit(classify(e).exit)
 				}
-				cancel(e)
 			case <-done:
 				return
 			}
