@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/toolbus/toolbus/kvstore"
 )
@@ -190,8 +191,11 @@ func (s *Session) came(wants []want) bool {
 	return true
 }
 
-// write does ops, one alone or many as a batch: a batch costs more on a single server.
+// write does ops, one alone or many as a batch: a batch costs more on a single server. One attempt is short, since what was sent to a leader
+// that was just killed is never answered: ErrUnknown then, to be settled by another.
 func (r *Registry) write(ctx context.Context, ops []kvstore.Op) (kvstore.Revision, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTime)
+	defer cancel()
 	if len(ops) > 1 {
 		return r.store.Batch(ctx, ops)
 	}
@@ -204,6 +208,12 @@ func (r *Registry) write(ctx context.Context, ops []kvstore.Op) (kvstore.Revisio
 		return r.store.Update(ctx, op.Key, op.Value, op.Revision, op.TTL)
 	}
 }
+
+const (
+	attemptTime = 2 * time.Second
+	// patience is how long a store without a leader is waited for, where the caller would wait for ever: longer than stock NATS elects.
+	patience = 15 * time.Second
+)
 
 // release gives up holdings: none of them is the session's from here on, whatever becomes of the writes. It returns when the view shows
 // their end. What ctx leaves undone is removed later, as long as the session lives, and with it otherwise.

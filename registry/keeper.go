@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"sync"
@@ -59,16 +58,15 @@ func newKeeper(r *Registry) *keeper {
 }
 
 const (
-	missedPulses   = 2                      // intervals without a pulse, before others take it
-	secondPulse    = 300 * time.Millisecond // after a new keeper's first
-	nodeWait       = 100 * time.Millisecond // the longest random wait of a node before it takes the pulse
-	processWait    = 400 * time.Millisecond // how much later others do
-	silentPulses   = 4                      // roll calls that a session has to miss in a row, at the least
-	tailInterval   = 5 * time.Second
-	wholeInterval  = 5 * time.Minute
-	sweepInterval  = 5 * time.Second
-	sweepBatch     = 200
-	pulseWriteTime = 5 * time.Second // longer than an election
+	missedPulses  = 2                      // intervals without a pulse, before others take it
+	secondPulse   = 300 * time.Millisecond // after a new keeper's first
+	nodeWait      = 100 * time.Millisecond // the longest random wait of a node before it takes the pulse
+	processWait   = 400 * time.Millisecond // how much later others do
+	silentPulses  = 4                      // roll calls that a session has to miss in a row, at the least
+	tailInterval  = 5 * time.Second
+	wholeInterval = 5 * time.Minute
+	sweepInterval = 5 * time.Second
+	sweepBatch    = 200
 )
 
 // do puts work into the queue.
@@ -211,10 +209,8 @@ func (k *keeper) pulse(extra bool, roll kvstore.Revision) *pulse {
 
 // write puts a pulse into the log over the one at revision over, alone or in one step with the verdicts that it carries.
 func (k *keeper) write(p *pulse, over kvstore.Revision, verdicts []verdict) (kvstore.Revision, error) {
-	ctx, cancel := context.WithTimeout(k.r.ctx, pulseWriteTime)
-	defer cancel()
 	if len(verdicts) == 0 {
-		return k.r.write(ctx, []kvstore.Op{{Key: keyPulse, Value: encode(p), Revision: over, TTL: pulseTTL}})
+		return k.r.write(k.r.ctx, []kvstore.Op{{Key: keyPulse, Value: encode(p), Revision: over, TTL: pulseTTL}})
 	}
 	p.Ended = make(map[string]Reason, len(verdicts))
 	ops := make([]kvstore.Op, 1, len(verdicts)+1)
@@ -223,6 +219,6 @@ func (k *keeper) write(p *pulse, over kvstore.Revision, verdicts []verdict) (kvs
 		ops = append(ops, kvstore.Op{Key: leaseKey(v.session), Value: k.r.tombstone(v.reason), Revision: v.revision, Delete: true})
 	}
 	ops[0] = kvstore.Op{Key: keyPulse, Value: encode(p), Revision: over, TTL: pulseTTL}
-	last, err := k.r.store.Batch(ctx, ops)
+	last, err := k.r.write(k.r.ctx, ops)
 	return last - kvstore.Revision(len(verdicts)), err // the pulse is the first of the batch
 }

@@ -110,7 +110,7 @@ func ownerChild(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer conn.Close()
-	reg, err := openRegistry(ctx, conn, a.Scope, a.TTL, registry.Options{Node: "owner", Role: a.Role})
+	reg, err := openRegistry(ctx, conn, a.Scope, a.TTL, registry.Options{Node: "owner", Role: a.Role, Logger: childLog()})
 	if err != nil {
 		return err
 	}

@@ -274,7 +274,8 @@ func (g *Registration) Update(ctx context.Context, change func(*Record)) error {
 		now.Metadata, now.Labels = maps.Clone(old.Metadata), maps.Clone(old.Labels)
 		change(&now)
 		old.Kind, old.Address, old.Metadata, old.Labels = now.Kind, now.Address, now.Metadata, now.Labels
-		revision, err := s.r.store.Update(ctx, e.key, encode(nameRecord{Record: old, Writer: nuid.Next(), V: recordVersion}), e.revision, 0)
+		value := encode(nameRecord{Record: old, Writer: nuid.Next(), V: recordVersion})
+		revision, err := s.r.write(ctx, []kvstore.Op{{Key: e.key, Value: value, Revision: e.revision}})
 		if err == nil {
 			return s.r.WaitFor(ctx, revision)
 		}

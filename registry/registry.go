@@ -291,13 +291,14 @@ func (r *Registry) askCheck(c kvstore.Check) {
 }
 
 // backoff is a wait that grows, with jitter, so that many who fail together do not try again together.
-type backoff struct{ last time.Duration }
+type backoff struct{ last, waited time.Duration }
 
-func (b *backoff) reset() { b.last = 0 }
+func (b *backoff) reset() { *b = backoff{} }
 
 // wait waits, or returns false when ctx ends.
 func (b *backoff) wait(ctx context.Context) bool {
 	b.last = min(max(2*b.last, 10*time.Millisecond), time.Second)
+	b.waited += b.last
 	return pause(ctx, b.last/2+rand.N(b.last))
 }
 

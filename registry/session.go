@@ -73,7 +73,7 @@ func (r *Registry) NewSession(ctx context.Context, opts *SessionOptions) (*Sessi
 		if err == nil {
 			return s, nil
 		}
-		if !errors.Is(err, kvstore.ErrUnknown) && !errors.Is(err, kvstore.ErrConflict) && !errors.Is(err, kvstore.ErrBusy) || !wait.wait(ctx) {
+		if !errors.Is(err, kvstore.ErrConflict) && !passing(err, &wait) || !wait.wait(ctx) {
 			return nil, closedOr(err, r)
 		}
 	}
@@ -139,7 +139,7 @@ func (r *Registry) createLease(ctx context.Context, id string, value []byte, rep
 	if replaces != nil {
 		replaces.end(ReasonReplaced)
 		if old := r.view.newest(leaseKey(replaces.id)); old != nil && !old.ended {
-			last, err := r.store.Batch(ctx, []kvstore.Op{
+			last, err := r.write(ctx, []kvstore.Op{
 				{Key: leaseKey(id), Value: value, TTL: leaseTTL},
 				{Key: leaseKey(replaces.id), Value: r.tombstone(ReasonReplaced), Revision: old.revision, Delete: true},
 			})
@@ -148,7 +148,7 @@ func (r *Registry) createLease(ctx context.Context, id string, value []byte, rep
 			}
 		}
 	}
-	return r.store.Create(ctx, leaseKey(id), value, leaseTTL)
+	return r.write(ctx, []kvstore.Op{{Key: leaseKey(id), Value: value, TTL: leaseTTL}})
 }
 
 func (r *Registry) tombstone(reason Reason) []byte {
@@ -212,7 +212,7 @@ func (r *Registry) endLease(ctx context.Context, id string, reason Reason) error
 		if e == nil || e.ended {
 			return nil
 		}
-		revision, err := r.store.Delete(ctx, e.key, r.tombstone(reason), e.revision)
+		revision, err := r.write(ctx, []kvstore.Op{{Key: e.key, Value: r.tombstone(reason), Revision: e.revision, Delete: true}})
 		if err == nil {
 			return r.WaitFor(ctx, revision)
 		}
@@ -234,11 +234,20 @@ func (r *Registry) settle(ctx context.Context, err error, wait *backoff) bool {
 		}
 		return wait.wait(ctx)
 	}
-	if errors.Is(err, kvstore.ErrUnknown) || errors.Is(err, kvstore.ErrBusy) {
+	if passing(err, wait) {
 		r.askCheck(kvstore.CheckTail)
 		return wait.wait(ctx)
 	}
 	return false
+}
+
+// passing tells whether an error of the store passes by itself: it is too busy, or a write got lost, or, for a time, it has no leader.
+func passing(err error, wait *backoff) bool {
+	if errors.Is(err, kvstore.ErrUnavailable) {
+		wait.waited += attemptTime // which the attempt has taken
+		return wait.waited < patience
+	}
+	return errors.Is(err, kvstore.ErrUnknown) || errors.Is(err, kvstore.ErrBusy)
 }
 
 // end marks the session as ended and tells all that hung on it. It writes nothing.

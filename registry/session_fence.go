@@ -53,7 +53,7 @@ func (s *Session) refreshing() {
 		number, revision := s.attemptLocked(), s.revision
 		value := encode(leaseRecord{Lease: s.lease, V: recordVersion})
 		s.mu.Unlock()
-		now, err := r.store.Update(r.ctx, leaseKey(s.id), value, revision, leaseTTL)
+		now, err := r.write(r.ctx, []kvstore.Op{{Key: leaseKey(s.id), Value: value, Revision: revision, TTL: leaseTTL}})
 		if err == nil {
 			if r.WaitFor(r.ctx, now) != nil {
 				return
