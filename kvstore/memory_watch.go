@@ -39,32 +39,32 @@ func (m *Memory) Watch(ctx context.Context, opts *WatchOptions) iter.Seq2[Step, 
 				if !yield(step, nil) {
 					return
 				}
-			} else {
-				select {
-				case <-ctx.Done():
-					return
-				case <-w.wake:
+				select { // a reader that is always behind must not starve its own checks
 				case c, open := <-checks:
-					if !open {
-						checks = nil
-					} else if drainChecks(checks, c) == CheckAll {
-						m.check(w)
-					}
+					checks = m.checked(w, checks, c, open)
+				default:
 				}
 				continue
 			}
-			// A reader that is always behind must not starve its own checks.
 			select {
+			case <-ctx.Done():
+			case <-w.wake:
 			case c, open := <-checks:
-				if !open {
-					checks = nil
-				} else if drainChecks(checks, c) == CheckAll {
-					m.check(w)
-				}
-			default:
+				checks = m.checked(w, checks, c, open)
 			}
 		}
 	}
+}
+
+// checked answers what came on the channel of checks, and returns the channel, or nil when it was closed.
+func (m *Memory) checked(w *memoryWatcher, checks <-chan Check, c Check, open bool) <-chan Check {
+	if !open {
+		return nil
+	}
+	if drainChecks(checks, c) == CheckAll {
+		m.check(w)
+	}
+	return checks
 }
 
 // drainChecks makes one check of all that wait.

@@ -67,6 +67,16 @@ var writes = chapter{"write", []test{
 			t.Fatalf("revisions %d %d %d %d", a, b, a2, b2)
 		}
 	}},
+	{"a lone writer is never refused", func(t *testing.T, _ *Suite, s kvstore.Store) {
+		rev := create(t, s, "k", "")
+		for range 1000 {
+			if next := update(t, s, "k", "", rev); next != rev+1 {
+				t.Fatalf("revision %d after %d", next, rev)
+			} else {
+				rev = next
+			}
+		}
+	}},
 	{"a log begins at the Unix time in milliseconds times 1000", func(t *testing.T, _ *Suite, s kvstore.Store) {
 		rev := create(t, s, "k", "")
 		age := time.Since(time.UnixMilli(int64(rev / 1000)))
