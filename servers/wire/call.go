@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/json"
-	"errors"
 	"sync/atomic"
 	"time"
 )
@@ -18,8 +17,8 @@ type call struct {
 	subject Subject
 	since   time.Time
 	ack     *time.Timer
-	slot    bool // counts against MaxInFlight; under the serving's lock
-	missing missing
+	slot    bool     // counts against MaxInFlight; under the serving's lock
+	missing *missing // nil if bare
 
 	opening  bool // initialize: opens a session
 	downlink string
@@ -87,7 +86,7 @@ func (c *call) drop() {
 		c.ack.Stop()
 	}
 	if c.session != nil && !c.opened {
-		c.session.end(errors.New("it was not opened"), false)
+		c.session.end(c.session.broken("it was not opened"), false)
 	}
 	if v := c.solo.Load(); v != nil {
 		v.close(ErrClosed)

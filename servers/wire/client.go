@@ -52,9 +52,9 @@ type pending struct {
 	owner   *owner // nil before the first frame
 	seq     uint64
 	parts   assembly
-	sent    time.Time
-	rest    [][]byte // parts that wait for the first frame
-	cancel  []byte   // a cancellation that waits for it
+	sent    time.Time // zero while it is being sent
+	rest    [][]byte  // parts that wait for the first frame
+	cancel  []byte    // a cancellation that waits for it
 	opens   chan struct{}
 }
 

@@ -10,7 +10,7 @@ import (
 
 // request sends a request and notes that it is pending. What fails comes back as its answer.
 func (p *client) request(m Message, target string) error {
-	c := &pending{id: m.ID(), method: m.Method, sent: time.Now()}
+	c := &pending{id: m.ID(), method: m.Method}
 	c.key = idKey(c.id)
 	p.out.Lock()
 	defer p.out.Unlock()
@@ -51,7 +51,11 @@ func (p *client) request(m Message, target string) error {
 		facts := p.facts(c)
 		facts.Executed, facts.Why = "no", err.Error()
 		p.finish(c, fail(CodeNoResponders, "the request could not be sent: "+err.Error(), facts))
+		return nil
 	}
+	p.mu.Lock()
+	c.sent = time.Now()
+	p.mu.Unlock()
 	return nil
 }
 

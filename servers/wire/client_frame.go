@@ -218,6 +218,9 @@ func (p *client) overdue(now time.Time, limit time.Duration) bool {
 	ask := false
 	p.mu.Lock()
 	for _, c := range p.calls {
+		if c.sent.IsZero() {
+			continue
+		}
 		if waited := now.Sub(c.sent); c.owner == nil && waited > limit {
 			late = append(late, c)
 		} else if c.owner == nil && waited > probeEvery/2 {
@@ -238,7 +241,7 @@ func (p *client) nobody(asked time.Time) {
 	var dead []*pending
 	p.mu.Lock()
 	for _, c := range p.calls {
-		if c.owner == nil && asked.Sub(c.sent) > ackAfter {
+		if c.owner == nil && !c.sent.IsZero() && asked.Sub(c.sent) > ackAfter {
 			dead = append(dead, c)
 		}
 	}
@@ -256,7 +259,7 @@ func (p *client) compare(o *owner, asked time.Time, s state) {
 	var lost []*pending
 	p.mu.Lock()
 	for number, c := range p.calls {
-		if c.owner != o || c.sent.After(asked) || c.rest != nil {
+		if c.owner != o || c.sent.IsZero() || c.sent.After(asked) {
 			continue
 		}
 		if sent, has := s.Calls[p.tag+"."+number]; !has || sent > c.seq {

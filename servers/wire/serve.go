@@ -3,7 +3,6 @@ package wire
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -329,7 +328,7 @@ func (s *Serving) beat() {
 	s.mu.Lock()
 	var calls []*call
 	for _, c := range s.calls {
-		if !c.bare && time.Since(c.since) > beatEvery {
+		if c.missing != nil && time.Since(c.since) > beatEvery {
 			calls = append(calls, c)
 		}
 	}
@@ -339,14 +338,10 @@ func (s *Serving) beat() {
 	}
 	s.mu.Unlock()
 	for _, c := range calls {
-		if s.server.ask(&c.missing, c.reply, "c-"+strings.ReplaceAll(c.reply, ".", "-")) {
-			c.abandon()
-		}
+		s.server.ask(c.missing)
 	}
 	for _, session := range sessions {
-		if s.server.ask(&session.missing, session.down.subject, "s-"+session.id) {
-			session.end(errors.New("the client is gone"), true)
-		}
+		s.server.ask(session.missing)
 	}
 }
 

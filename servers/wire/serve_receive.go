@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -95,10 +96,14 @@ func (s *Serving) request(msg *nats.Msg, subject Subject, bare bool) {
 }
 
 func (s *Serving) newCall(reply string, subject Subject, bare bool) *call {
-	return &call{
+	c := &call{
 		stream:  stream{nc: s.server.nc, subject: reply, who: &identity{s.opts.Instance, s.opts.Lease, s.opts.Name}},
 		serving: s, reply: reply, subject: subject, bare: bare, since: time.Now(),
 	}
+	if !bare {
+		c.missing = &missing{serving: s, subject: reply, token: "c-" + strings.ReplaceAll(reply, ".", "-"), gone: c.abandon}
+	}
+	return c
 }
 
 // agree scans a body and proves that subject, headers and body say the same.

@@ -46,11 +46,20 @@ type Server struct {
 	own    *nats.Subscription
 }
 
-// missing counts the signs of life in a row that found nobody.
+// missing is what is known about the other side of a session or a long call. The Server's lock guards it.
 type missing struct {
-	lost bool
-	n    int
+	serving *Serving
+	subject string // where the signs of life go
+	token   string // where it is said that nobody was there
+	gone    func()
+	lost    bool // the last one found nobody
+	n       int  // so many in a row did
 }
+
+const (
+	goneAfter = 3           // signs of life in a row that find nobody: a client that reconnects is away that long
+	goneEvery = time.Second // between these
+)
 
 // NewServer starts a Server on conn. It ends with Close, never by itself: while the connection is away it waits.
 func NewServer(conn *bus.Conn, opts *ServerOptions) (*Server, error) {
@@ -113,12 +122,11 @@ func (s *Server) sort() {
 func (s *Server) take(msg *nats.Msg) {
 	if token, ok := strings.CutPrefix(msg.Subject, s.inbox+"."); ok {
 		s.mu.Lock()
-		if m := s.asked[token]; m != nil && noResponders(msg) {
-			m.lost = true
-		} else if m != nil && msg.Header.Get(HeaderFrame) == frameBye {
-			m.lost, m.n = true, 1 // the other side says it itself: no need to ask twice
-		}
+		m := s.asked[token]
 		s.mu.Unlock()
+		if m != nil {
+			s.heard(m, msg)
+		}
 		return
 	}
 	s.mu.Lock()
@@ -198,25 +206,42 @@ func (s *Server) beat() {
 	}
 }
 
-// ask sends one sign of life to subject. m notes it when nobody listens; gone tells that nobody did twice running.
-func (s *Server) ask(m *missing, subject, token string) (gone bool) {
+// ask sends one sign of life.
+func (s *Server) ask(m *missing) {
 	s.mu.Lock()
-	if m.lost {
-		m.n++
-	} else {
+	if !m.lost {
 		m.n = 0
 	}
 	m.lost = false
-	s.asked[token] = m
-	gone = m.n >= 2
+	s.asked[m.token] = m
 	s.mu.Unlock()
-	if gone || !s.nc.IsConnected() {
-		return gone
+	if s.nc.IsConnected() {
+		_ = s.nc.PublishMsg(&nats.Msg{Subject: m.subject, Reply: s.inbox + "." + m.token, Header: nats.Header{
+			HeaderWire: {Version}, HeaderFrame: {frameBeat},
+		}}) // the next one will tell
 	}
-	_ = s.nc.PublishMsg(&nats.Msg{Subject: subject, Reply: s.inbox + "." + token, Header: nats.Header{
-		HeaderWire: {Version}, HeaderFrame: {frameBeat},
-	}})
-	return false
+}
+
+// heard takes what came back for a sign of life: that nobody listens, or that nobody waits any more.
+func (s *Server) heard(m *missing, msg *nats.Msg) {
+	farewell := msg.Header.Get(HeaderFrame) == frameBye
+	if !farewell && !noResponders(msg) {
+		return
+	}
+	s.mu.Lock()
+	m.lost = true
+	m.n++
+	gone := farewell || m.n >= goneAfter
+	s.mu.Unlock()
+	if gone {
+		m.serving.spawn(m.gone)
+		return
+	}
+	time.AfterFunc(goneEvery, func() {
+		if s.ctx.Err() == nil {
+			s.ask(m)
+		}
+	})
 }
 
 func orDefault(s, otherwise string) string {

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -23,13 +22,13 @@ type session struct {
 	id      string // 128 random bits, the token of the subjects
 	conv    *conversation
 	down    *stream
-	missing missing
+	missing *missing
 
 	mu    sync.Mutex
 	queue chan *nats.Msg
 	over  bool
 	ended chan struct{}
-	taken map[string]struct{} // reply subjects of what is in the queue
+	taken map[string]int // frames in the queue, and of messages that are not whole yet, by their reply subject
 
 	seqs  map[string]uint64 // the number of the last frame, by the inbox of who sent it; only run has it
 	parts map[string]*assembly
@@ -60,8 +59,9 @@ func (s *Serving) open(c *call) {
 	n := &session{
 		serving: s, id: newSessionID(), queue: make(chan *nats.Msg, sessionQueue), ended: make(chan struct{}),
 		down:  &stream{nc: s.server.nc, subject: c.downlink, who: &identity{s.opts.Instance, s.opts.Lease, s.opts.Name}},
-		taken: map[string]struct{}{}, seqs: map[string]uint64{}, parts: map[string]*assembly{},
+		taken: map[string]int{}, seqs: map[string]uint64{}, parts: map[string]*assembly{},
 	}
+	n.missing = &missing{serving: s, subject: c.downlink, token: "s-" + n.id, gone: func() { n.end(n.broken("the client is gone"), true) }}
 	n.conv = newConversation(s, pipe, false, n.say, func(err error) { n.end(err, true) })
 	c.session = n
 	s.mu.Lock()
@@ -91,14 +91,14 @@ func newSessionID() string {
 // push queues a message of the client. It does not wait.
 func (n *session) push(msg *nats.Msg, subject Subject) {
 	n.mu.Lock()
-	n.taken[msg.Reply] = struct{}{}
+	n.taken[msg.Reply]++
 	n.mu.Unlock()
 	select {
 	case n.queue <- msg:
 	default:
 		n.serving.server.turnDown(msg, fail(CodeBusy, subject.Name+": the session's queue is full", n.serving.facts()))
 		n.serving.spawn(func() {
-			n.end(errors.New("the server does not read fast enough: the session's queue is full"), true)
+			n.end(n.broken("the server reads too slowly, the queue is full"), true)
 		})
 	}
 }
@@ -110,7 +110,9 @@ func (n *session) run() {
 		case msg := <-n.queue:
 			n.take(msg)
 			n.mu.Lock()
-			delete(n.taken, msg.Reply) // it is a call now, or done with
+			if n.taken[msg.Reply]--; n.taken[msg.Reply] <= 0 && n.parts[msg.Reply] == nil {
+				delete(n.taken, msg.Reply) // it is a call now, or done with
+			}
 			n.mu.Unlock()
 		case <-n.ended:
 			return
@@ -123,11 +125,11 @@ func (n *session) run() {
 func (n *session) take(msg *nats.Msg) {
 	s := n.serving
 	if err := n.order(msg); err != nil {
-		n.end(err, true)
+		n.end(n.broken(err.Error()), true)
 		return
 	}
 	if msg.Header.Get(HeaderFrame) == frameBye {
-		n.end(errors.New("the client closed the session"), false)
+		n.end(n.broken("the client closed it"), false)
 		return
 	}
 	subject, err := ParseSubject(msg.Subject)
@@ -238,16 +240,23 @@ func (n *session) say(m Message) {
 			_ = n.conv.pipe.Write(n.conv.ctx, fail(CodeTooLarge, "the request is larger than the wire can take", n.serving.facts()).Response(m.ID()))
 			return
 		}
-		n.end(errors.New("the server sent a notification larger than the wire can take"), true)
+		n.end(n.broken("the server sent a notification larger than the wire can take"), true)
 		return
 	}
 	if _, err := n.down.send(kind, m.Raw, false); err != nil {
-		n.end(fmt.Errorf("the client could not be told: %w", err), true)
+		n.end(n.broken("the client could not be told: "+err.Error()), true)
 	}
 }
 
 // name is the session's id as the client knows it.
 func (n *session) name() string { return n.serving.opts.Instance + "." + n.id }
+
+// broken is the end of a session for a reason of its own, not the server's.
+func (n *session) broken(why string) *Error {
+	facts := n.serving.facts()
+	facts.Executed, facts.Why = "unknown", why
+	return fail(CodeNoSession, n.serving.opts.Name+": the session ended: "+why, facts)
+}
 
 // end ends the session for both sides; tell says whether the client does not know yet.
 func (n *session) end(why error, tell bool) {
@@ -265,11 +274,7 @@ func (n *session) end(why error, tell bool) {
 	close(n.ended)
 	n.conv.close(why)
 	if tell {
-		e := s.endError(why, "unknown")
-		if !errors.Is(why, ErrClosed) && !errors.Is(e, ErrBackend) {
-			e = fail(CodeNoSession, "the session ended: "+why.Error(), s.facts())
-		}
-		body, _ := json.Marshal(e)
+		body, _ := json.Marshal(s.endError(why, "unknown"))
 		_, _ = n.down.send(frameBye, body, true) // a client that is gone needs no farewell
 	}
 	s.log.Debug("a session ended", "session", n.id, "why", why)
