@@ -49,6 +49,9 @@ type CallerOptions struct {
 	// Unanswered may say more about a target that nobody listens for: that there is no such name, or who has it and is silent.
 	Unanswered func(t Target) *Error
 
+	// Limit is how long a call of this method may take at most, 0 for ever; nil: none has a limit.
+	Limit func(method string) time.Duration
+
 	FirstFrame time.Duration // how long a call waits for its first frame (0: 10 s). Instances send it within 100 ms
 	MaxMessage int           // the largest message in bytes, both ways (0: DefaultMaxMessage)
 	Logger     *slog.Logger
@@ -71,7 +74,7 @@ type Caller struct {
 
 	mu      sync.Mutex
 	clients map[string]*client
-	owners  map[string]*owner // by instance
+	owners  map[string]*owner // by instance and lease
 	probes  map[string]*probe
 	next    uint64
 }
@@ -206,7 +209,8 @@ func (c *Caller) forget(p *client) {
 func (c *Caller) owner(instance, lease, name string) *owner {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	o := c.owners[instance]
+	key := instance + "." + lease // an instance may come back under another lease
+	o := c.owners[key]
 	if o != nil {
 		o.unused = 0
 		return o
@@ -216,7 +220,7 @@ func (c *Caller) owner(instance, lease, name string) *owner {
 	}
 	o = &owner{Owner: Owner{Name: name, Instance: instance, Lease: lease}}
 	o.ctx, o.cancel = context.WithCancel(c.ctx)
-	c.owners[instance] = o
+	c.owners[key] = o
 	if c.opts.Ended != nil {
 		ended := c.opts.Ended(o.ctx, o.Owner)
 		c.work.Go(func() {
@@ -233,11 +237,11 @@ func (c *Caller) owner(instance, lease, name string) *owner {
 // end tells every conversation that an instance has ended.
 func (c *Caller) end(o *owner, why string) {
 	c.mu.Lock()
-	if c.owners[o.Instance] != o {
+	if c.owners[o.key()] != o {
 		c.mu.Unlock()
 		return
 	}
-	delete(c.owners, o.Instance)
+	delete(c.owners, o.key())
 	var clients []*client
 	for _, p := range c.clients {
 		clients = append(clients, p)

@@ -31,6 +31,8 @@ type owner struct {
 	unused int       // rounds in which nobody had anything with it
 }
 
+func (o *owner) key() string { return o.Instance + "." + o.Lease }
+
 // probe is a question on its way.
 type probe struct {
 	owner *owner
@@ -67,7 +69,7 @@ func (c *Caller) round(now time.Time) {
 	busy, idle := map[*owner]bool{}, map[*owner]bool{}
 	for _, p := range clients {
 		p.owes(busy, idle)
-		if p.overdue(now, c.opts.FirstFrame) {
+		if p.overdue(now) {
 			c.askName(p)
 		}
 	}
@@ -85,7 +87,7 @@ func (c *Caller) round(now time.Time) {
 		case !idle[o]:
 			if o.unused++; o.unused > 60 {
 				o.cancel()
-				delete(c.owners, o.Instance)
+				delete(c.owners, o.key())
 			}
 		}
 	}

@@ -212,16 +212,20 @@ func (p *client) owes(busy, idle map[*owner]bool) {
 	}
 }
 
-// overdue ends the calls that have waited for their first frame too long, and tells whether others have waited long enough to ask.
-func (p *client) overdue(now time.Time, limit time.Duration) bool {
-	var late []*pending
+// overdue ends the calls that have waited too long, and tells whether others have waited long enough for their first frame to ask.
+func (p *client) overdue(now time.Time) bool {
+	limit := p.caller.opts.FirstFrame
+	var late, over []*pending
 	ask := false
 	p.mu.Lock()
 	for _, c := range p.calls {
 		if c.sent.IsZero() {
 			continue
 		}
-		if waited := now.Sub(c.sent); c.owner == nil && waited > limit {
+		waited := now.Sub(c.sent)
+		if most := p.caller.opts.Limit; most != nil && most(c.method) > 0 && waited > most(c.method) {
+			over = append(over, c)
+		} else if c.owner == nil && waited > limit {
 			late = append(late, c)
 		} else if c.owner == nil && waited > probeEvery/2 {
 			ask = true
@@ -232,6 +236,11 @@ func (p *client) overdue(now time.Time, limit time.Duration) bool {
 		facts := p.facts(c)
 		facts.Why = fmt.Sprintf("no frame came within %v", limit)
 		p.finish(c, fail(CodeUnknown, p.target.String()+" did not say that it has the call", facts))
+	}
+	for _, c := range over {
+		facts := p.facts(c)
+		facts.Why = fmt.Sprintf("no answer within %v", p.caller.opts.Limit(c.method))
+		p.finish(c, fail(CodeUnknown, p.target.String()+" did not answer "+c.method, facts))
 	}
 	return ask
 }

@@ -19,6 +19,7 @@ const (
 	CodeToken        = 1009 // the call is meant for another owner of the name: the tokens differ
 	CodeForeign      = 1010 // who answered does not speak this wire (a stream that records and acknowledges, say)
 	CodeBackend      = 1011 // the server behind the instance ended, or could not be started
+	CodeNoName       = 1012 // nobody has registered that name
 )
 
 // The sentinels that errors.Is finds in an *Error by its code.
@@ -34,13 +35,14 @@ var (
 	ErrToken        = errors.New("wire: another owner")
 	ErrForeign      = errors.New("wire: not an answer of this wire")
 	ErrBackend      = errors.New("wire: the server ended")
+	ErrNoName       = errors.New("wire: no such name")
 	ErrClosed       = errors.New("wire: closed")
 )
 
 var sentinels = map[int]error{
 	CodeNoResponders: ErrNoResponders, CodeEnded: ErrEnded, CodeNotValid: ErrNotValid, CodeTooLarge: ErrTooLarge,
 	CodeUnknown: ErrUnknown, CodeRefused: ErrRefused, CodeBusy: ErrBusy, CodeNoSession: ErrNoSession,
-	CodeToken: ErrToken, CodeForeign: ErrForeign, CodeBackend: ErrBackend,
+	CodeToken: ErrToken, CodeForeign: ErrForeign, CodeBackend: ErrBackend, CodeNoName: ErrNoName,
 }
 
 // Error is a JSON-RPC error as one party of the wire gives it to another. Data of the wire's own errors holds Facts.
@@ -76,6 +78,10 @@ func (e *Error) Facts() Facts {
 	_ = json.Unmarshal(e.Data, &f) // foreign data is no facts
 	return f
 }
+
+// NewError makes an error of the wire with its facts. Where they do not say what became of the request, it says "unknown" for the codes
+// of an end on the way, and "no" for the others.
+func NewError(code int, message string, facts Facts) *Error { return fail(code, message, facts) }
 
 // fail makes an error of the wire.
 func fail(code int, message string, facts Facts) *Error {

@@ -328,7 +328,7 @@ func (s *Serving) beat() {
 	s.mu.Lock()
 	var calls []*call
 	for _, c := range s.calls {
-		if c.missing != nil && time.Since(c.since) > beatEvery {
+		if c.missing != nil && time.Since(c.since) > goneEvery {
 			calls = append(calls, c)
 		}
 	}
