@@ -2,7 +2,9 @@ package registry
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/toolbus/toolbus/kvstore"
 )
@@ -119,8 +121,8 @@ func (h *history) step() kvstore.Step {
 
 // vanish forgets one tombstone without an entry, as the bucket does when it is old.
 func (h *history) vanish() {
-	for key, e := range h.newest {
-		if e.Tombstone() {
+	for _, key := range slices.Sorted(maps.Keys(h.newest)) {
+		if h.newest[key].Tombstone() && h.IntN(2) == 0 {
 			delete(h.newest, key)
 			return
 		}
@@ -129,9 +131,8 @@ func (h *history) vanish() {
 
 // purge forgets any record without an entry, as a purge by hand does. Only a snapshot shows it.
 func (h *history) purge() {
-	for key := range h.newest {
-		delete(h.newest, key)
-		return
+	if keys := slices.Sorted(maps.Keys(h.newest)); len(keys) > 0 {
+		delete(h.newest, pick(h, keys, ""))
 	}
 }
 
@@ -139,8 +140,8 @@ func (h *history) purge() {
 func (h *history) anew() {
 	old := h.newest
 	h.logbook = &logbook{name: h.logbook.name + "'", last: h.last, newest: map[string]kvstore.Entry{}}
-	for key, e := range old {
-		if h.IntN(3) == 0 {
+	for _, key := range slices.Sorted(maps.Keys(old)) {
+		if e := old[key]; h.IntN(3) == 0 {
 			h.last++
 			e.Revision = h.last
 			h.newest[key] = e

@@ -5,8 +5,10 @@ import (
 	"maps"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/toolbus/toolbus/kvstore"
 )
@@ -180,4 +182,14 @@ func diffMap[V any](what string, got, want map[string]V) (out string) {
 		}
 	}
 	return out
+}
+
+// becomes waits until something holds that another goroutine brings about.
+func becomes(t *testing.T, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !holds(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not become so in 10 s")
+		}
+	}
 }
