@@ -31,7 +31,7 @@ func TestKillNode(t *testing.T) {
 			victim := keepers[pickVictim(t, keepers, role, info.Leader, kept)]
 			t.Logf("leader %s, keeper %s, victim %s", info.Leader, kept, victim.up.Name)
 
-			rover, before := startOwner(t, ownerArgs{URL: victim.up.URL, Scope: scope, Role: registry.Never, Names: []string{"rover"}})
+			rover, before := startOwner(t, ownerArgs{URL: victim.up.URL, Scope: scope, TTL: killTTL, Role: registry.Never, Names: []string{"rover"}})
 			if before.Server != victim.up.ID {
 				t.Fatalf("the rover is on %s, not on the victim", before.Server)
 			}

@@ -27,7 +27,7 @@ func TestKillProcess(t *testing.T) {
 	var took []time.Duration
 	for i := range rounds {
 		name := fmt.Sprintf("victim-%d", i)
-		p, _ := startOwner(t, ownerArgs{URL: keepers[i%3].up.URL, Scope: "kills", Role: registry.Never, Names: []string{name}})
+		p, _ := startOwner(t, ownerArgs{URL: keepers[i%3].up.URL, Scope: "kills", TTL: killTTL, Role: registry.Never, Names: []string{name}})
 		var downs []<-chan registry.Down
 		for _, v := range views {
 			downs = append(downs, monitorName(t, v, name))

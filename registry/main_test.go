@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -94,6 +95,7 @@ func keeperChild(ctx context.Context, args []string, out io.Writer) error {
 // ownerArgs start a process that owns names over a plain connection.
 type ownerArgs struct {
 	URL   string
+	Node  string
 	Scope string
 	TTL   time.Duration
 	Role  registry.Role
@@ -110,7 +112,7 @@ func ownerChild(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer conn.Close()
-	reg, err := openRegistry(ctx, conn, a.Scope, a.TTL, registry.Options{Node: "owner", Role: a.Role, Logger: childLog()})
+	reg, err := openRegistry(ctx, conn, a.Scope, a.TTL, registry.Options{Node: cmp.Or(a.Node, "owner"), Role: a.Role, Logger: childLog()})
 	if err != nil {
 		return err
 	}
