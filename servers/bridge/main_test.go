@@ -6,7 +6,7 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/toolbus/toolbus/bus/bustest"
 )
 
 // TestMain lets the test binary be its own guard and its own MCP servers: the first argument says what it is.
@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // a race-enabled child would else stay for a second after its end
-	goleak.VerifyTestMain(m)
+	bustest.Main(m, nil)                     // looks for leaked goroutines too
 }
 
 // self is the command line of this binary as a fake.
