@@ -249,3 +249,43 @@ func TestTooManyBatchesAreBusyNotLost(t *testing.T) {
 		}
 	}
 }
+
+// A leader that still counts the last write as in flight is asked again, for a while.
+func TestWriteInFlightIsAskedAgain(t *testing.T) {
+	nc := dial(t, oneNode(t))
+	scope := scopeOf(t)
+	s := openOn(t, nc, scope, nil)
+	if err := s.Ensure(within(t, 20*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	// From here on we are the leader.
+	if err := jsOn(t, nc).DeleteStream(within(t, 20*time.Second), "KV_toolbus_"+scope); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan int, 1)
+	asked <- 0
+	fake := dial(t, oneNode(t))
+	_, err := fake.Subscribe("$KV.toolbus_"+scope+".>", func(m *nats.Msg) {
+		n := <-asked + 1
+		asked <- n
+		answer := `{"error":{"code":400,"err_code":10164,"description":"wrong last sequence"}}`
+		if n == 3 {
+			answer = `{"stream":"KV_toolbus_` + scope + `","seq":4711}`
+		}
+		_ = m.Respond([]byte(answer))
+	})
+	if err := errors.Join(err, fake.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if rev := must[kvstore.Revision](t)(s.Update(within(t, 20*time.Second), "k", nil, 7, 0)); rev != 4711 {
+		t.Fatalf("revision %d", rev)
+	}
+	_, err = s.Update(within(t, 20*time.Second), "k", nil, 7, 0)
+	c, ok := errors.AsType[*kvstore.ConflictError](err)
+	if !ok || c.Key != "k" || c.Expected != 7 || c.Actual != 0 {
+		t.Fatalf("%v, want a conflict that does not know", err)
+	}
+	if n := <-asked; n < 10 {
+		t.Fatalf("asked %d times", n)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -64,11 +65,11 @@ func startServer(o *server.Options) (*server.Server, error) {
 }
 
 func stopServer(s *server.Server) {
-	dir := s.StoreDir()
+	dir := s.StoreDir() // the folder that the server made in ours
 	s.Shutdown()
 	s.WaitForShutdown()
 	if dir != "" {
-		_ = os.RemoveAll(dir)
+		_ = os.RemoveAll(filepath.Dir(dir))
 	}
 }
 
