@@ -173,6 +173,9 @@ func (c *cluster) stop() {
 	for _, s := range c.servers {
 		stopServer(s)
 	}
+	for _, o := range c.opts { // also of those that a test has stopped
+		_ = os.RemoveAll(o.StoreDir)
+	}
 }
 
 // leader is the server that leads a stream, or nil.
