@@ -59,7 +59,6 @@ type Registry struct {
 	roll     rollCalls
 	waiting  []waiter
 	err      error
-	stopped  bool
 
 	synced chan struct{}
 	done   chan struct{} // closed by Close, before it waits
@@ -67,6 +66,8 @@ type Registry struct {
 	cancel context.CancelFunc
 	ctx    context.Context // of the loops and of writes that go on after a caller has left; ends with Close
 	wg     sync.WaitGroup
+	spawns sync.Mutex // guards ended; under it nothing else is taken, so that anybody may spawn whatever he holds
+	ended  bool
 	stops  []func()
 }
 
@@ -186,9 +187,9 @@ func (r *Registry) Close(ctx context.Context) error {
 	}
 	close(r.done)
 	r.unlisten()
-	r.mu.Lock()
-	r.stopped = true
-	r.mu.Unlock()
+	r.spawns.Lock()
+	r.ended = true
+	r.spawns.Unlock()
 	r.cancel()
 	r.wg.Wait()
 	return err
@@ -196,9 +197,9 @@ func (r *Registry) Close(ctx context.Context) error {
 
 // spawn runs fn on a goroutine that Close waits for; false when the registry is closed already.
 func (r *Registry) spawn(fn func()) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.stopped {
+	r.spawns.Lock()
+	defer r.spawns.Unlock()
+	if r.ended {
 		return false
 	}
 	r.wg.Go(fn)
