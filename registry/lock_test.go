@@ -15,7 +15,6 @@ func TestAnswerBesideRefresh(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close(t.Context())
 	var sessions []*Session
 	for range 4 {
 		s, err := r.NewSession(t.Context(), nil)
@@ -48,6 +47,9 @@ func TestAnswerBesideRefresh(t *testing.T) {
 	}()
 	select {
 	case <-done:
+		if err := r.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
 	case <-time.After(30 * time.Second):
 		t.Fatal("they wait for each other")
 	}

@@ -192,17 +192,19 @@ func (r *Registry) onPulse(p *pulse) {
 // answer tells the keeper which sessions this process vouches for. The clock is read before: validity counts from here. Only the first answer to
 // a pulse counts.
 func (r *Registry) answer(p *pulse) {
+	now := read(r.clock)
+	sessions := make(map[string]struct{})
+	for _, s := range r.owned() { // before the lock: a session that holds its own may be waiting for it
+		if s.answers(p.revision) {
+			sessions[s.id] = struct{}{}
+		}
+	}
 	r.mu.Lock()
 	if _, done := r.roll.find(p.revision); done || r.err != nil || !r.linkUp {
 		r.mu.Unlock()
 		return
 	}
-	call := rollCall{pulse: p.revision, read: read(r.clock), sessions: make(map[string]struct{}, len(r.sessions))}
-	for id, s := range r.sessions {
-		if s.answers(p.revision) {
-			call.sessions[id] = struct{}{}
-		}
-	}
+	call := rollCall{pulse: p.revision, read: now, sessions: sessions}
 	if !p.Extra {
 		r.roll.add(call)
 	}
