@@ -98,7 +98,14 @@ func (r *Registry) openSession(ctx context.Context, o SessionOptions) (*Session,
 		if err != nil {
 			return nil, r.refuse(s, err)
 		}
+		s.mu.Lock()
 		s.stop = stop
+		ended := s.err
+		s.mu.Unlock()
+		if ended != nil { // its end came before there was anything to stop
+			stop()
+			return nil, r.refuse(s, ended)
+		}
 	}
 	s.mu.Lock()
 	number := s.attemptLocked()
@@ -262,7 +269,7 @@ func (s *Session) end(reason Reason) {
 	s.serving.Store(nil)
 	held := s.holds
 	s.holds = map[string]*holding{}
-	err := s.err
+	err, stop := s.err, s.stop
 	s.mu.Unlock()
 	for _, h := range held {
 		h.finish(err)
@@ -271,8 +278,8 @@ func (s *Session) end(reason Reason) {
 	s.r.mu.Lock()
 	delete(s.r.sessions, s.id)
 	s.r.mu.Unlock()
-	if s.stop != nil {
-		s.stop()
+	if stop != nil {
+		stop()
 	}
 	s.r.log.Debug("session ended", "session", s.id, "reason", reason)
 }
