@@ -261,6 +261,7 @@ func (g *Registration) Update(ctx context.Context, change func(*Record)) error {
 	ctx, cancel := s.r.merge(ctx)
 	defer cancel()
 	var wait backoff
+	tried := map[string]bool{} // our own writes: one whose answer was lost must not be done again on top of itself
 	for {
 		if err := g.Err(); err != nil {
 			return err
@@ -269,12 +270,17 @@ func (g *Registration) Update(ctx context.Context, change func(*Record)) error {
 		if e == nil || e.session != s.id {
 			return ErrLost
 		}
+		if tried[e.writer] {
+			return nil
+		}
 		old := *e.value.(*Record)
 		now := old
 		now.Metadata, now.Labels = maps.Clone(old.Metadata), maps.Clone(old.Labels)
 		change(&now)
 		old.Kind, old.Address, old.Metadata, old.Labels = now.Kind, now.Address, now.Metadata, now.Labels
-		value := encode(nameRecord{Record: old, Writer: nuid.Next(), V: recordVersion})
+		writer := nuid.Next()
+		tried[writer] = true
+		value := encode(nameRecord{Record: old, Writer: writer, V: recordVersion})
 		revision, err := s.r.write(ctx, []kvstore.Op{{Key: e.key, Value: value, Revision: e.revision}})
 		if err == nil {
 			return s.r.WaitFor(ctx, revision)
