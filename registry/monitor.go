@@ -14,6 +14,7 @@ type Down struct {
 type monitor struct {
 	what string
 	down chan Down
+	over <-chan struct{} // closed when nobody waits any more
 }
 
 // Monitor returns a channel that gets one Down when whoever holds name now no longer does, and nothing more: a new owner is not followed. It
@@ -41,7 +42,7 @@ func (r *Registry) MonitorMember(ctx context.Context, group, instance string) (<
 }
 
 func (v *view) monitor(ctx context.Context, key, what string) (<-chan Down, error) {
-	m := &monitor{what: what, down: make(chan Down, 1)}
+	m := &monitor{what: what, down: make(chan Down, 1), over: ctx.Done()}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if !v.records.visible(v.records[key]) {
@@ -64,7 +65,11 @@ func (v *view) monitor(ctx context.Context, key, what string) (<-chan Down, erro
 // fire tells those who wait for the end of key's record. It runs under mu and never waits.
 func (v *view) fire(key string, reason Reason) {
 	for m := range v.monitors[key] {
-		m.down <- Down{What: m.what, Reason: reason}
+		select {
+		case <-m.over:
+		default:
+			m.down <- Down{What: m.what, Reason: reason}
+		}
 	}
 	delete(v.monitors, key)
 }
