@@ -21,7 +21,9 @@ var commands = []struct {
 	group string
 	make  func(*env) *cobra.Command
 }{
+	{groupStart, demoCommand},
 	{groupStart, upCommand},
+	{groupServe, runCommand},
 	{groupUse, lsCommand},
 	{groupUse, getCommand},
 	{groupUse, whereisCommand},
@@ -31,6 +33,8 @@ var commands = []struct {
 	{groupUse, waitCommand},
 	{groupMore, versionCommand},
 	{groupMore, exitCodesTopic},
+	{"", demoNodeCommand},
+	{"", demoServerCommand},
 	{"", guardCommand},
 }
 

@@ -16,8 +16,9 @@ const protocolVersion = "2026-07-28"
 
 // rpc makes requests to one server, one after the other.
 type rpc struct {
-	pipe wire.Pipe
-	next int
+	pipe     wire.Pipe
+	next     int
+	progress func() // told of each progress notification; nil asks for none
 }
 
 // dial makes an rpc to a name. It asks nobody: the name is the address.
@@ -36,11 +37,15 @@ func (r *rpc) close() { _ = r.pipe.Close() }
 func (r *rpc) call(ctx context.Context, method string, params map[string]any) (json.RawMessage, error) {
 	r.next++
 	id := strconv.Itoa(r.next)
-	params["_meta"] = map[string]any{
+	meta := map[string]any{
 		"io.modelcontextprotocol/protocolVersion":    protocolVersion,
 		"io.modelcontextprotocol/clientInfo":         map[string]string{"name": "toolbus", "version": build().Version},
 		"io.modelcontextprotocol/clientCapabilities": struct{}{},
 	}
+	if r.progress != nil {
+		meta["progressToken"] = r.next
+	}
+	params["_meta"] = meta
 	msg, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": r.next, "method": method, "params": params})
 	if err != nil {
 		return nil, err
@@ -63,6 +68,8 @@ func (r *rpc) call(ctx context.Context, method string, params map[string]any) (j
 			return nil, fmt.Errorf("an answer that is no JSON-RPC: %w", err)
 		}
 		switch {
+		case answer.Method == "notifications/progress" && r.progress != nil:
+			r.progress()
 		case answer.Method != "" || string(answer.ID) != id:
 		case answer.Error != nil:
 			return nil, answer.Error
