@@ -99,6 +99,7 @@ func TestLegacySessionInBothDirections(t *testing.T) {
 			t.Errorf("%s: a call that was cancelled: %v", version, err)
 		}
 		cancel()
+		bustest.Eventually(t, "the server heard of it", func() bool { return hanging.Load() == 0 })
 	}
 }
 
@@ -199,9 +200,7 @@ func TestGoneIsKnownAtOnce(t *testing.T) {
 			failed <- err
 		}()
 	}
-	call(t, pinned, "who", nil)
-	call(t, free, "who", nil)
-	bustest.Eventually(t, "both calls hang", func() bool { return true })
+	bustest.Eventually(t, "both calls hang", func() bool { return hanging.Load() == 2 })
 	if err := h.Stop(bustest.Context(t), "calculator"); err != nil {
 		t.Fatal(err)
 	}
@@ -210,6 +209,7 @@ func TestGoneIsKnownAtOnce(t *testing.T) {
 			t.Errorf("a call in flight: %v", err)
 		}
 	}
+	bustest.Eventually(t, "the server's handlers are cancelled", func() bool { return hanging.Load() == 0 })
 	if err := h.Stop(t.Context(), "calculator"); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("stopped twice: %v", err)
 	}

@@ -3,6 +3,7 @@ package servers_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -43,6 +44,9 @@ func (p process) host(t testing.TB) *servers.Host {
 	t.Cleanup(func() { h.Close() })
 	return h
 }
+
+// hanging counts the calls of the tool hang that are in a server of this process.
+var hanging atomic.Int32
 
 type addArgs struct {
 	A int `json:"a"`
@@ -89,6 +93,8 @@ func calculatorWith(who string, opts *mcp.ServerOptions) *mcp.Server {
 		return text("done"), nil, nil
 	})
 	mcp.AddTool(server, &mcp.Tool{Name: "hang"}, func(ctx context.Context, _ *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, any, error) {
+		hanging.Add(1)
+		defer hanging.Add(-1)
 		<-ctx.Done()
 		return nil, nil, ctx.Err()
 	})

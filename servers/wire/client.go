@@ -87,6 +87,7 @@ func (p *client) end(err error, tell bool) {
 	calls := p.calls
 	p.calls, p.ids = map[string]*pending{}, map[string]*pending{}
 	session, owner, opening := p.session, p.owner, p.opening
+	p.opening = nil // closed once, here or when the initialize is answered
 	p.mu.Unlock()
 	p.caller.forget(p)
 	for _, c := range calls {
@@ -113,7 +114,7 @@ func (p *client) end(err error, tell bool) {
 		}}) // an instance that does not hear it misses our interest instead
 		p.out.Unlock()
 	}
-	if opening != nil && session == "" {
+	if opening != nil {
 		close(opening)
 	}
 	if errors.Is(err, ErrClosed) {

@@ -111,3 +111,6 @@ func (e *Error) Response(id json.RawMessage) json.RawMessage {
 	out = append(out, body...)
 	return append(out, '}')
 }
+
+// Known tells whether the code is one of the wire's own.
+func (e *Error) Known() bool { return sentinels[e.Code] != nil }
