@@ -59,6 +59,7 @@ type Conn struct {
 	name   string
 	drain  time.Duration
 	link   *link
+	pool   pool
 	closed chan struct{}
 
 	control *control
@@ -192,6 +193,7 @@ func (c *Conn) finish(why string) {
 	if c.nc.Status() == nats.CONNECTED && c.serving.used() {
 		_ = c.nc.FlushTimeout(time.Second) // the last answers; a server that does not take them within a second is lost anyway
 	}
+	c.link.end(why) // before: else the loss of the connection would be told first
 	c.nc.Close()
 	c.end(why)
 	if c.node != nil {

@@ -43,6 +43,9 @@ func (c *Conn) dial(ctx context.Context, url string, opts *ConnectOptions) (*nat
 		}
 		c.nc, err = nats.Connect(url, nopts...)
 	}
+	if err == nil && c.node == nil {
+		c.pool.learn(c.nc)
+	}
 	return c.nc, err
 }
 
@@ -77,17 +80,28 @@ func (c *Conn) natsOptions(ctx context.Context, opts *ConnectOptions) []nats.Opt
 		nats.ReconnectBufSize(-1), // a write that waits in a buffer may commit any time later: never
 		nats.CustomReconnectDelay(reconnectDelay),
 		nats.IgnoreAuthErrorAbort(), // a server that comes up may refuse for a moment; for ever means for ever
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
 			why := "disconnected"
 			if err != nil {
 				why += ": " + err.Error()
 			}
 			c.log.Info("disconnected", "conn", c.name, "error", err)
 			c.link.setConn(false, why)
+			if c.node == nil {
+				c.link.notify.serial.do(func() {
+					if err := c.pool.restore(nc); err != nil {
+						c.log.Debug("known servers not restored", "conn", c.name, "error", err)
+					}
+				})
+			}
 		}),
+		nats.DiscoveredServersHandler(func(nc *nats.Conn) { c.pool.learn(nc) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			c.log.Info("reconnected", "conn", c.name, "server", nc.ConnectedServerName())
 			c.link.setConn(true, "reconnected")
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			c.log.Debug("not reconnected", "conn", c.name, "error", err)
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			subject := ""

@@ -16,6 +16,8 @@ import (
 const (
 	subjDisconnect = "$SYS.ACCOUNT." + appAccount + ".DISCONNECT"
 	subjShutdown   = "$SYS.SERVER.*.SHUTDOWN"
+	// A lame duck sends this and then no event at all: not those of the clients that it moves, and no SHUTDOWN.
+	subjLameDuck = "$SYS.SERVER.*.LAMEDUCK"
 )
 
 // The reasons that NotifyLost gives. Others are NATS' own text in lower case, such as "slow consumer (pending bytes)".
@@ -69,23 +71,23 @@ func (n *Node) watchEvents() error {
 	}); err != nil {
 		return fmt.Errorf("bus: watch disconnects: %w", err)
 	}
-	if _, err := n.sys.Subscribe(subjShutdown, func(m *nats.Msg) {
-		tokens := strings.Split(m.Subject, ".")
-		if len(tokens) != 4 || tokens[2] == n.ID() {
-			return
+	for _, subject := range []string{subjShutdown, subjLameDuck} {
+		if _, err := n.sys.Subscribe(subject, n.serverEvent); err != nil {
+			return fmt.Errorf("bus: watch shutdowns: %w", err)
 		}
-		if n.peers != nil {
-			n.peers.shutdown(tokens[2])
-			return
-		}
-		n.tellLost(tokens[2], "", LostShutdown)
-	}); err != nil {
-		return fmt.Errorf("bus: watch shutdowns: %w", err)
 	}
 	if err := n.sys.FlushTimeout(startTimeout); err != nil {
 		return fmt.Errorf("bus: watch events: %w", err)
 	}
 	return nil
+}
+
+func (n *Node) serverEvent(m *nats.Msg) {
+	tokens := strings.Split(m.Subject, ".") // $SYS.SERVER.<id>.<event>
+	if len(tokens) != 4 || tokens[2] == n.ID() || n.peers == nil {
+		return
+	}
+	n.peers.shutdown(tokens[2], tokens[3] == "LAMEDUCK")
 }
 
 func (n *Node) tellLost(server, client, reason string) {

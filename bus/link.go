@@ -82,7 +82,9 @@ func (l *link) end(why string) {
 	l.final = true
 	l.conn, l.connWhy = false, why
 	l.lose(ErrClosed)
-	l.tell(false)
+	l.lost, l.lose = context.WithCancelCause(context.Background()) // it may have ended before, for another reason
+	l.lose(ErrClosed)
+	l.tell(true)
 }
 
 func (l *link) setMajority(ok bool, why string) {

@@ -58,8 +58,13 @@ func (l *serverLog) Warnf(format string, v ...any) {
 }
 
 func (l *serverLog) Errorf(format string, v ...any) {
-	msg := l.emit(slog.LevelError, format, v)
-	if low := strings.ToLower(msg); strings.Contains(low, "rid:") || strings.Contains(low, "route") {
+	// A node that is not up yet is no trouble: the server tries it once a second, and WaitReady names it.
+	level := slog.LevelError
+	if strings.HasPrefix(format, "Error trying to connect to route") {
+		level = slog.LevelInfo
+	}
+	msg := l.emit(level, format, v)
+	if low := strings.ToLower(msg); level == slog.LevelError && (strings.Contains(low, "rid:") || strings.Contains(low, "route")) {
 		l.mu.Lock()
 		l.hint = msg
 		l.mu.Unlock()

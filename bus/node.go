@@ -23,8 +23,8 @@ type NodeOptions struct {
 	// Dir keeps the JetStream store. "": a temporary directory, removed at Close. One node at a time; a directory made by a node alone is
 	// refused in a cluster, and the reverse (*DirError).
 	Dir string
-	// Listen is the address for clients, such as "127.0.0.1:4222"; port 0 takes a free one. "": no port, in-process connections only.
-	// A host that is empty or missing means loopback: whoever wants the world writes 0.0.0.0.
+	// Listen is the address for clients, such as "127.0.0.1:4222"; port 0 takes a free one. "": no port, in-process connections only; but in a
+	// cluster it is a free port on loopback, since nats-server opens no routes without one. No host means loopback: who wants the world writes 0.0.0.0.
 	Listen string
 	// Cluster makes the node one of several. nil: alone.
 	Cluster *ClusterOptions
@@ -132,19 +132,8 @@ func (n *Node) start(ctx context.Context, sopts *server.Options, creds nodeCreds
 	case <-timer.C:
 		return fmt.Errorf("bus: start node: no answer within %s", startTimeout)
 	}
-	select {
-	case msg := <-n.srvLog.fatal:
-		if strings.Contains(msg, "address already in use") {
-			return fmt.Errorf("%w: %s", ErrAddressInUse, msg)
-		}
-		return fmt.Errorf("bus: start node: %s", msg)
-	default:
-	}
-	if addr, ok := srv.Addr().(*net.TCPAddr); ok {
-		n.url = "nats://" + reachable(addr)
-	}
-	if addr := srv.ClusterAddr(); addr != nil {
-		n.route = "nats-route://" + reachable(addr)
+	if err := n.waitListening(ctx); err != nil {
+		return err
 	}
 	if n.sys, err = nats.Connect("", nats.InProcessServer(srv), nats.UserInfo(creds.sysUser, creds.sysPass), nats.Name("toolbus system "+n.name),
 		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectBufSize(-1)); err != nil {
@@ -157,6 +146,37 @@ func (n *Node) start(ctx context.Context, sopts *server.Options, creds nodeCreds
 		n.peers.start()
 	}
 	return nil
+}
+
+// waitListening waits for the ports: that of the routes is opened after Start has returned.
+func (n *Node) waitListening(ctx context.Context) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case msg := <-n.srvLog.fatal:
+			if strings.Contains(msg, "address already in use") {
+				return fmt.Errorf("%w: %s", ErrAddressInUse, msg)
+			}
+			return fmt.Errorf("bus: start node: %s", msg)
+		default:
+		}
+		if addr, ok := n.srv.Addr().(*net.TCPAddr); ok {
+			n.url = "nats://" + reachable(addr)
+		}
+		if n.cluster == nil {
+			return nil
+		}
+		if addr := n.srv.ClusterAddr(); addr != nil {
+			n.route = "nats-route://" + reachable(addr)
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("bus: start node: %w", context.Cause(ctx))
+		}
+	}
 }
 
 // Name is the node's name.

@@ -69,6 +69,9 @@ func (n *Node) serverOptions(listen string, creds nodeCreds) (*server.Options, e
 		},
 		Metadata: map[string]string{metaElection: n.election.String()},
 	}
+	if listen == "" && n.cluster != nil {
+		listen = "127.0.0.1:0"
+	}
 	if listen == "" {
 		o.DontListen = true
 	} else {

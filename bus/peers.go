@@ -18,7 +18,7 @@ type peerWatch struct {
 
 	mu       sync.Mutex
 	seen     map[string]string // server id -> name: connected now
-	gone     map[string]bool   // shut down in good order: told already
+	leaving  map[string]bool   // id -> the loss was told already
 	majority bool
 	first    bool
 }
@@ -29,7 +29,7 @@ const (
 )
 
 func newPeerWatch(n *Node) *peerWatch {
-	return &peerWatch{node: n, wake: make(chan struct{}, 1), seen: map[string]string{}, gone: map[string]bool{}}
+	return &peerWatch{node: n, wake: make(chan struct{}, 1), seen: map[string]string{}, leaving: map[string]bool{}}
 }
 
 // kick makes the watch look now. It is called by the server's logger, so it must not block.
@@ -117,11 +117,14 @@ func (p *peerWatch) look(now map[string]string) {
 		if _, ok := now[id]; ok {
 			continue
 		}
-		if !p.gone[id] {
+		switch told, leaving := p.leaving[id]; {
+		case !leaving:
 			p.node.log.Warn("lost the route to a node", "node", p.node.name, "peer", name, "id", id)
 			p.node.tellLost(id, "", LostRoute)
+		case !told:
+			p.node.tellLost(id, "", LostShutdown)
 		}
-		delete(p.gone, id)
+		delete(p.leaving, id)
 	}
 	for id, name := range now {
 		if _, ok := p.seen[id]; !ok {
@@ -151,15 +154,18 @@ func (p *peerWatch) state() (majority bool, why string) {
 	return p.majority, fmt.Sprintf("this node sees %d of %d nodes: no majority", len(p.seen)+1, len(p.node.cluster.Nodes))
 }
 
-// shutdown notes that a server said goodbye; its routes will close, and that is no second loss.
-func (p *peerWatch) shutdown(id string) {
+// shutdown notes that a server said goodbye; its routes will close, and that is no second loss. A lame duck still serves: it is lost when they close.
+func (p *peerWatch) shutdown(id string, lameDuck bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, ok := p.seen[id]; ok {
-		if p.gone[id] {
+	if _, seen := p.seen[id]; seen {
+		if told := p.leaving[id]; told {
 			return
 		}
-		p.gone[id] = true
+		p.leaving[id] = !lameDuck
+		if lameDuck {
+			return
+		}
 	}
 	p.node.tellLost(id, "", LostShutdown)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -20,8 +21,20 @@ type NodeProcess struct {
 	URL  string // for clients
 }
 
+// NodesOption changes what Nodes starts.
+type NodesOption int
+
+// WithWatcher makes each node print a Lost in JSON, one a line, for each event that NotifyLost tells there.
+const WithWatcher NodesOption = 1
+
+// Lost is what NotifyLost told in a node's process, and when.
+type Lost struct {
+	Server, Client, Reason string
+	At                     time.Time
+}
+
 // Nodes starts a cluster of n nodes, each in a process of its own, and waits until JetStream can be used on each. They are killed with the test.
-func Nodes(t testing.TB, n int) []*NodeProcess {
+func Nodes(t testing.TB, n int, opts ...NodesOption) []*NodeProcess {
 	t.Helper()
 	routes := make([]string, n)
 	for i := range routes {
@@ -35,7 +48,7 @@ func Nodes(t testing.TB, n int) []*NodeProcess {
 	}
 	nodes := make([]*NodeProcess, n)
 	for i := range nodes {
-		args, err := json.Marshal(nodeArgs{Name: fmt.Sprintf("n%d", i+1), Dir: t.TempDir(), Listen: routes[i], Nodes: routes})
+		args, err := json.Marshal(nodeArgs{Name: fmt.Sprintf("n%d", i+1), Dir: t.TempDir(), Listen: routes[i], Nodes: routes, Watch: slices.Contains(opts, WithWatcher)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,6 +65,7 @@ func Nodes(t testing.TB, n int) []*NodeProcess {
 type nodeArgs struct {
 	Name, Dir, Listen string
 	Nodes             []string
+	Watch             bool
 }
 
 type nodeUp struct{ Name, ID, URL string }
@@ -76,8 +90,19 @@ func nodeChild(ctx context.Context, args []string, out io.Writer) error {
 	if err := n.WaitReady(ready); err != nil {
 		return err
 	}
-	if err := json.NewEncoder(out).Encode(nodeUp{n.Name(), n.ID(), n.URL()}); err != nil {
+	enc := json.NewEncoder(out)
+	if err := enc.Encode(nodeUp{n.Name(), n.ID(), n.URL()}); err != nil {
 		return err
+	}
+	if a.Watch {
+		c, err := n.Connect(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		c.NotifyLost(func(server, client, reason string) {
+			_ = enc.Encode(Lost{server, client, reason, time.Now()}) // a test that is gone reads nothing
+		})
 	}
 	<-n.Done()
 	return nil
