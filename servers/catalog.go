@@ -39,7 +39,9 @@ func (h *Host) Stop(ctx context.Context, name string) error {
 	if s == nil {
 		return fmt.Errorf("servers: %s is not served here: %w", name, registry.ErrNotFound)
 	}
-	go s.end(nil) // it ends whatever becomes of ctx
+	if !h.spawn(func() { s.end(nil) }) { // it ends whatever becomes of ctx
+		return ErrClosed
+	}
 	select {
 	case <-s.Done():
 		return nil

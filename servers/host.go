@@ -158,14 +158,24 @@ func (h *Host) open(ctx context.Context, ended *registry.Session) (*registry.Ses
 		return nil, err
 	}
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		h.work.Go(func() { h.leave(next) })
+	h.session = next
+	h.mu.Unlock()
+	if !h.spawn(func() { h.follow(next) }) {
+		h.leave(next)
 		return nil, ErrClosed
 	}
-	h.session = next
-	h.work.Go(func() { h.follow(next) })
 	return next, nil
+}
+
+// spawn runs f on a goroutine that Close waits for. It is false once the Host is closed.
+func (h *Host) spawn(f func()) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	h.work.Go(f)
+	return true
 }
 
 // follow waits for the end of a session and brings what it held into the next.

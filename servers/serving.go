@@ -66,11 +66,7 @@ func (s *Serving) take(ctx context.Context, session *registry.Session) error {
 	s.mu.Lock()
 	s.registration, s.wire = registration, serving
 	s.mu.Unlock()
-	h.mu.Lock()
-	if !h.closed {
-		h.work.Go(func() { s.follow(registration) })
-	}
-	h.mu.Unlock()
+	h.spawn(func() { s.follow(registration) }) // a closed Host ends it anyway
 	h.log.Info("serving", "name", s.name, "instance", instance, "session", session.ID(), "groups", groups)
 	return nil
 }
