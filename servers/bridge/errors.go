@@ -37,11 +37,20 @@ type ExitError struct {
 
 // Error is one line: the command, how it ended, after how long, and the last lines on stderr.
 func (e *ExitError) Error() string {
-	text := fmt.Sprintf("bridge: %s %s after %s", e.Command, e.How(), round(e.After))
-	if n := len(e.Stderr); n > 0 {
-		text += "; stderr: " + strings.Join(e.Stderr[max(0, n-errorLines):], " | ")
+	return fmt.Sprintf("bridge: %s %s", e.Command, e.story())
+}
+
+// story is the error without the command.
+func (e *ExitError) story() string {
+	return fmt.Sprintf("%s after %s%s", e.How(), round(e.After), lastWords(e.Stderr))
+}
+
+// lastWords is the end of stderr as an error's text has it.
+func lastWords(stderr []string) string {
+	if len(stderr) == 0 {
+		return ""
 	}
-	return text
+	return "; stderr: " + strings.Join(stderr[max(0, len(stderr)-errorLines):], " | ")
 }
 
 // How is the end in a few words: "exited with status 3", "was ended by signal 9 (killed)".
@@ -68,11 +77,11 @@ type StartError struct {
 
 // Error is one line: the command, the step, the cause, and the last lines on stderr.
 func (e *StartError) Error() string {
-	text := fmt.Sprintf("bridge: %s did not start as an MCP server (%s): %v", e.Command, e.Step, e.Err)
-	if n := len(e.Stderr); n > 0 {
-		text += "; stderr: " + strings.Join(e.Stderr[max(0, n-errorLines):], " | ")
+	text := fmt.Sprintf("bridge: %s did not start as an MCP server (%s): ", e.Command, e.Step)
+	if exit, ok := errors.AsType[*ExitError](e.Err); ok {
+		return text + exit.story()
 	}
-	return text
+	return text + e.Err.Error() + lastWords(e.Stderr)
 }
 
 // Is reports that a StartError is ErrStart.

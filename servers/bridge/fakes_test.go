@@ -107,6 +107,7 @@ func fakeFamily(args []string) int {
 	child := exec.Command(os.Args[0], "stay", "forever")
 	child.Stdin, child.Stderr = os.Stdin, os.Stderr
 	out, _ := child.StdoutPipe()
+	child.ExtraFiles = []*os.File{os.Stdout} // held open, as a careless program does
 	if err := child.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,9 +23,9 @@ func init() {
 	fakes["orphan"] = fakeOrphan
 }
 
-// fakeOrphan lets a process end whose parent has ended before it, and says which one.
+// fakeOrphan leaves a process behind whose parent has ended, and says which one.
 func fakeOrphan([]string) int {
-	pid, err := exec.Command("sh", "-c", "sleep 0.1 >/dev/null & echo $!").Output()
+	pid, err := exec.Command("sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!").Output()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -270,6 +271,16 @@ func TestGuardRefusesNonsense(t *testing.T) {
 	}
 }
 
+// parent reads the parent of a process on Linux.
+func parent(pid int) (ppid int) {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, after, _ := strings.Cut(string(stat), ") ")
+	if f := strings.Fields(after); len(f) > 1 {
+		ppid, _ = strconv.Atoi(f[1])
+	}
+	return ppid
+}
+
 // An orphan of the child does not stay a zombie, whatever process 1 does.
 func TestOrphansAreReaped(t *testing.T) {
 	if !onLinux() {
@@ -278,6 +289,10 @@ func TestOrphansAreReaped(t *testing.T) {
 	c := start(t, nil, "orphan")
 	var m struct{ Result int }
 	if err := json.Unmarshal([]byte(read(t, c)), &m); err != nil || m.Result == 0 {
+		t.Fatal(err)
+	}
+	eventually(t, "the guard has it", func() bool { return parent(m.Result) == c.p.guard.Process.Pid })
+	if err := syscall.Kill(m.Result, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the orphan is no zombie", func() bool { return syscall.Kill(m.Result, 0) != nil })

@@ -65,6 +65,11 @@ func TestSingleServesAllOnOneChild(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	s.mux.mu.Lock()
+	if len(s.mux.pending) > 0 || len(s.mux.tokens) > 0 {
+		t.Errorf("%d requests and %d tokens are kept for nobody", len(s.mux.pending), len(s.mux.tokens))
+	}
+	s.mux.mu.Unlock()
 	if n := s.Sessions(); n != clients {
 		t.Errorf("%d sessions, want %d", n, clients)
 	}

@@ -13,8 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nuid"
-
 	"github.com/toolbus/toolbus/bus"
 	"github.com/toolbus/toolbus/registry"
 	"github.com/toolbus/toolbus/servers/wire"
@@ -122,8 +120,8 @@ type Running struct {
 // answer is left to Register, which waits for the verdict on him. Then the first child is started and initialised (*StartError), and only what
 // answered is registered, with the groups that follow from its capabilities. When Run returns, the name is visible here and calls reach it.
 //
-// A session of the registry that is lost is replaced by a new one, under the same instance, without a new child; clients with sessions have to
-// initialize again. Running ends by itself when the first child ends, the name is somebody else's by then, or the registry is closed; the name
+// A session of the registry that is lost is replaced by a new one, and the server goes on as a new instance, with the same first child; clients
+// with sessions have to initialize again. Running ends by itself when the first child ends, the name is somebody else's by then, or the registry is closed; the name
 // is given up at once.
 //
 // ctx covers the start; when it ends first, nothing is left registered or running. The caller must Close what it got, and does so before it closes reg and
@@ -146,7 +144,7 @@ func Run(ctx context.Context, conn *bus.Conn, reg *registry.Registry, name strin
 		conn: conn, reg: reg, name: name, opts: o, log: o.Logger.With("name", name), backend: backend,
 		asked: make(chan struct{}), done: make(chan struct{}),
 		record: registry.RegisterOptions{
-			Instance: nuid.Next(), Kind: Kind, Groups: groups(info.Groups(), o.Groups), Labels: o.Labels, Metadata: metadata(info, backend.Pid(), o.Metadata),
+			Kind: Kind, Groups: groups(info.Groups(), o.Groups), Labels: o.Labels, Metadata: metadata(info, backend.Pid(), o.Metadata),
 		},
 	}
 	if r.hold, err = r.take(ctx, nil); err != nil {
@@ -186,6 +184,9 @@ func free(ctx context.Context, conn *bus.Conn, reg *registry.Registry, name stri
 func groups(declared, asked []string) []string {
 	all := slices.Clone(declared)
 	for _, g := range asked {
+		if folded, err := registry.ParseName(g); err == nil {
+			g = folded // a bad one is Register's to refuse
+		}
 		if !slices.Contains(all, g) {
 			all = append(all, g)
 		}
@@ -212,8 +213,8 @@ func metadata(info Info, pid int, asked map[string]string) map[string]string {
 // Name is the name, as it is registered.
 func (r *Running) Name() string { return r.name }
 
-// Instance is the id of the hosted server; it stays the same when the registry's session is replaced.
-func (r *Running) Instance() string { return r.record.Instance }
+// Instance is the id of the hosted server; a new one with each session of the registry.
+func (r *Running) Instance() string { return r.Record().Instance }
 
 // Info is what the server said about itself.
 func (r *Running) Info() Info { return r.backend.Info() }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nuid"
+
 	"github.com/toolbus/toolbus/registry"
 	"github.com/toolbus/toolbus/servers/wire"
 )
@@ -34,9 +36,11 @@ func (r *Running) take(ctx context.Context, old *registry.Session) (*hold, error
 		return nil, err
 	}
 	h := &hold{session: session}
-	if h.registration, err = session.Register(ctx, r.name, &r.record); err == nil {
+	record := r.record
+	record.Instance = nuid.Next()
+	if h.registration, err = session.Register(ctx, r.name, &record); err == nil {
 		h.serving, err = wire.Serve(ctx, r.conn, wire.ServeOptions{
-			Scope: r.reg.Scope(), Name: r.name, Instance: r.record.Instance, Groups: r.record.Groups,
+			Scope: r.reg.Scope(), Name: r.name, Instance: record.Instance, Groups: record.Groups,
 			Lease: session.ID(), Token: strconv.FormatUint(uint64(h.registration.Token()), 10), Valid: h.registration.Serving,
 			Logger: r.log,
 		}, r.backend)
@@ -45,7 +49,7 @@ func (r *Running) take(ctx context.Context, old *registry.Session) (*hold, error
 		r.release(session)
 		return nil, err
 	}
-	r.log.Info("registered", "session", session.ID(), "instance", r.record.Instance, "groups", r.record.Groups, "token", h.registration.Token())
+	r.log.Info("registered", "session", session.ID(), "instance", record.Instance, "groups", record.Groups, "token", h.registration.Token())
 	return h, nil
 }
 

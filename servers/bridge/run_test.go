@@ -87,7 +87,7 @@ func onBus(t testing.TB) (here, there *peer) {
 func TestRunMakesANamedServer(t *testing.T) {
 	here, there := onBus(t)
 	r := here.run(t, "Echo", &RunOptions{
-		Groups: []string{"demo", "tools"}, Labels: map[string]string{"tier": "test"}, Metadata: map[string]string{"team": "a"},
+		Groups: []string{"Demo", "tools"}, Labels: map[string]string{"tier": "test"}, Metadata: map[string]string{"team": "a"},
 	}, "echo")
 	eventually(t, "the name is known elsewhere", func() bool { _, err := there.reg.Whereis("echo"); return err == nil })
 	rec, err := there.reg.Describe("echo")
@@ -184,14 +184,20 @@ func TestKilledChildIsUnregisteredAtOnce(t *testing.T) {
 	var known, gone []time.Duration
 	for range rounds {
 		r := here.run(t, "victim", &RunOptions{Stdio: quick()}, "echo")
-		session := there.dial(t, wire.Target{Name: "victim"}, modernVersion, nil)
-		pending := make(chan error, 1)
+		begun, pending := make(chan struct{}, 1), make(chan error, 1)
+		session := there.dial(t, wire.Target{Name: "victim"}, modernVersion, &mcp.ClientOptions{
+			ProgressNotificationHandler: func(context.Context, *mcp.ProgressNotificationClientRequest) { begun <- struct{}{} },
+		})
 		go func() {
-			_, err := session.CallTool(within(t), &mcp.CallToolParams{Name: "block"})
+			params := &mcp.CallToolParams{Name: "block"}
+			params.SetProgressToken("p")
+			_, err := session.CallTool(within(t), params)
 			pending <- err
 		}()
-		if got := call(t, session, "echo", map[string]any{"text": "up"}); got != "up" {
-			t.Fatal(got)
+		select {
+		case <-begun:
+		case <-within(t).Done():
+			t.Fatal("the call does not arrive")
 		}
 		eventually(t, "the name is known elsewhere", func() bool { _, err := there.reg.Whereis("victim"); return err == nil })
 		down, err := there.reg.Monitor(within(t), "victim")
@@ -270,10 +276,10 @@ func TestLostSessionIsReplaced(t *testing.T) {
 	r.hold.session.Close(within(t)) // as if it had been ended elsewhere
 	eventually(t, "it is registered again", func() bool {
 		rec, err := there.reg.Whereis("stays")
-		return err == nil && rec.Session != before.Session
+		return err == nil && rec.Session != before.Session && rec.Instance == r.Instance()
 	})
 	after, err := there.reg.Whereis("stays")
-	if err != nil || after.Instance != before.Instance || after.Token <= before.Token {
+	if err != nil || after.Instance == before.Instance || after.Token <= before.Token {
 		t.Errorf("before %+v, after %+v, %v", before, after, err)
 	}
 	session := there.dial(t, wire.Target{Name: "stays"}, modernVersion, nil)

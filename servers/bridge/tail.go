@@ -85,7 +85,7 @@ func clean(text string, limit int) string {
 	text = escapes.ReplaceAllString(strings.ToValidUTF8(text, "?"), "")
 	text = strings.Map(func(r rune) rune {
 		switch {
-		case r == '\t':
+		case r == '\t' || r == '\n' || r == '\r':
 			return ' '
 		case unicode.IsControl(r):
 			return -1

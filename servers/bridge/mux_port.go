@@ -1,0 +1,169 @@
+package bridge
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/toolbus/toolbus/servers/wire"
+)
+
+// port is one conversation of a mux: a wire.Pipe.
+type port struct {
+	m      *mux
+	legacy bool
+	in     chan json.RawMessage
+	closed chan struct{}
+	once   sync.Once
+}
+
+// put waits while the port's user is slow, and everybody else with it.
+func (p *port) put(raw json.RawMessage) {
+	select {
+	case p.in <- raw:
+	case <-p.closed:
+	case <-p.m.ctx.Done():
+	}
+}
+
+func (p *port) Read(ctx context.Context) (json.RawMessage, error) {
+	select {
+	case <-p.closed:
+		return nil, io.ErrClosedPipe
+	default:
+	}
+	select {
+	case raw := <-p.in:
+		return raw, nil
+	case <-p.closed:
+		return nil, io.ErrClosedPipe
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-p.m.done:
+	}
+	select {
+	case raw := <-p.in: // said before the end
+		return raw, nil
+	default:
+		return nil, p.m.err
+	}
+}
+
+func (p *port) Write(ctx context.Context, raw json.RawMessage) error {
+	select {
+	case <-p.closed:
+		return io.ErrClosedPipe
+	case <-p.m.done:
+		return p.m.err
+	default:
+	}
+	msg, err := wire.Scan(raw)
+	if err != nil {
+		return &wire.Error{Code: -32700, Message: err.Error()}
+	}
+	switch {
+	case p.legacy && msg.Method == "initialize" && msg.Request():
+		return p.initialize(ctx, msg)
+	case p.legacy && msg.Method == "notifications/initialized", msg.Response():
+		return nil // the child has been told; and it has not asked
+	case msg.Request():
+		return p.request(ctx, raw)
+	case msg.Method == "notifications/cancelled":
+		raw, err = p.cancelled(raw)
+		if raw == nil {
+			return err
+		}
+	}
+	return p.m.c.Write(ctx, raw)
+}
+
+// initialize answers as the child has answered the bridge.
+func (p *port) initialize(ctx context.Context, msg wire.Message) error {
+	if p.m.info.Era != Legacy {
+		return refusal(-32022, fmt.Sprintf("unsupported protocol version: this server speaks %s", p.m.info.Version))
+	}
+	answer := fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"result":%s}`, msg.ID(), p.m.info.Result)
+	select {
+	case p.in <- answer:
+		return nil
+	case <-p.closed:
+		return io.ErrClosedPipe
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *port) request(ctx context.Context, raw json.RawMessage) error {
+	var id, token string
+	p.m.mu.Lock()
+	raw, err := rewrite(raw, func(path string, value json.RawMessage) json.RawMessage {
+		switch path {
+		case "id":
+			id = p.m.lend(p, value, p.m.pending)
+			return json.RawMessage(id)
+		case "params._meta.progressToken":
+			token = p.m.lend(p, value, p.m.tokens)
+			return json.RawMessage(token)
+		}
+		return nil
+	})
+	if id != "" && token != "" {
+		b := p.m.pending[id]
+		b.with = token
+		p.m.pending[id] = b
+	}
+	p.m.mu.Unlock()
+	if err == nil {
+		err = p.m.c.Write(ctx, raw)
+	}
+	if err != nil {
+		p.m.mu.Lock()
+		defer p.m.mu.Unlock()
+		delete(p.m.pending, id)
+		delete(p.m.tokens, token)
+	}
+	return err
+}
+
+// cancelled names the request by the id that the child knows. nil: the child knows none, there is nothing to cancel.
+func (p *port) cancelled(raw json.RawMessage) (json.RawMessage, error) {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	found := false
+	out, err := rewrite(raw, func(path string, value json.RawMessage) json.RawMessage {
+		if path != "params.requestId" {
+			return nil
+		}
+		for ours, b := range p.m.pending {
+			if b.port == p && string(b.was) == string(value) {
+				found = true
+				return json.RawMessage(ours)
+			}
+		}
+		return nil
+	})
+	if !found {
+		return nil, err
+	}
+	return out, err
+}
+
+// Close takes the port out; answers that are still to come for it are dropped.
+func (p *port) Close() error {
+	p.once.Do(func() {
+		close(p.closed)
+		p.m.mu.Lock()
+		defer p.m.mu.Unlock()
+		delete(p.m.ports, p)
+		for _, known := range []map[string]borrowed{p.m.pending, p.m.tokens} {
+			for ours, b := range known {
+				if b.port == p {
+					delete(known, ours)
+				}
+			}
+		}
+	})
+	return nil
+}
