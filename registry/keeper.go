@@ -49,6 +49,14 @@ type standing struct {
 	client     string
 	servers    int
 	suspicion  *suspicion
+	cleared    time.Duration // when the last suspicion that it answered arose: what was heard until then speaks against it no more
+}
+
+// clear drops what stands against the session, as it has shown since that it lives.
+func (st *standing) clear() {
+	if st.suspicion != nil {
+		st.suspicion, st.cleared = nil, st.suspicion.since
+	}
 }
 
 func newKeeper(r *Registry) *keeper {
@@ -154,7 +162,7 @@ func (k *keeper) vacant(now time.Duration) (why string, due time.Duration) {
 	switch p, _ := k.r.view.pulse(); {
 	case p == nil:
 		return "there is no pulse", now
-	case k.evidence.lost(p.Server, p.Client):
+	case k.evidence.lost(p.Server, p.Client, k.seenAt):
 		return "the keeper is lost", now
 	case k.r.role == Node && p.Role != Node:
 		return "the keeper is no node", now

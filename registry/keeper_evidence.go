@@ -67,14 +67,18 @@ func (e *evidence) forget(now time.Duration) {
 	}
 }
 
-// lost tells whether a connection, or the server that carried it, was lost.
-func (e *evidence) lost(server, client string) bool {
+// lateEvidence is how much later than the event of its end something that a keeper wrote can still arrive.
+const lateEvidence = 100 * time.Millisecond
+
+// lost tells whether a connection, or the server that carried it, was lost, and not seen at work since: a server whose route broke for a moment
+// is back as the same.
+func (e *evidence) lost(server, client string, seen time.Duration) bool {
 	if server == "" {
 		return false
 	}
-	_, gone := e.conns[[2]string{server, client}]
-	_, down := e.servers[server]
-	return gone || down
+	conn, gone := e.conns[[2]string{server, client}]
+	at, down := e.servers[server]
+	return gone && conn.at+lateEvidence >= seen || down && at+lateEvidence >= seen
 }
 
 // onLost hears that a connection or a server is lost.
@@ -95,13 +99,14 @@ func (k *keeper) onLost(server, client, reason string) {
 	})
 }
 
-// recall weighs what is remembered against a session. A session that was heard from since on another connection has nothing against it.
+// recall weighs what is remembered against a session. One that was heard from since on another connection has nothing against it, and what it
+// has answered once is not asked again.
 func (k *keeper) recall(st *standing) {
 	if !k.holding || st.lease.Mode == Strict || st.server == "" {
 		return
 	}
 	now := k.r.clock.Boot()
-	if lost, ok := k.evidence.conns[[2]string{st.server, st.client}]; ok {
+	if lost, ok := k.evidence.conns[[2]string{st.server, st.client}]; ok && lost.at > st.cleared {
 		grace := graceDisconnect
 		switch {
 		case lost.reason != "closed" && lost.reason != "read error":
@@ -110,7 +115,7 @@ func (k *keeper) recall(st *standing) {
 			grace = graceOneServer
 		}
 		k.suspect(st, ReasonDisconnected, grace, now)
-	} else if _, ok := k.evidence.servers[st.server]; ok {
+	} else if at, ok := k.evidence.servers[st.server]; ok && at > st.cleared {
 		k.suspect(st, ReasonServerLost, graceServerLost, now)
 	}
 }
@@ -186,7 +191,8 @@ func (k *keeper) ended(v verdict) {
 // acquit drops what stands against a session.
 func (k *keeper) acquit(session string) {
 	if st := k.sessions[session]; st != nil {
-		st.suspicion, st.unanswered, st.heard = nil, 0, k.r.clock.Boot()
+		st.unanswered, st.heard = 0, k.r.clock.Boot()
+		st.clear()
 	}
 }
 

@@ -224,7 +224,7 @@ func (k *keeper) onLease(c change, now time.Duration) {
 		st.server, st.client, st.servers = lease.Server, lease.Client, lease.Servers
 	}
 	if st.suspicion != nil && st.suspicion.listed != 0 && lease.Revision != st.suspicion.revision {
-		st.suspicion = nil
+		st.clear()
 	}
 	k.recall(st)
 }
@@ -247,7 +247,7 @@ func (k *keeper) take(a answer) {
 			st.heard, st.unanswered = now, 0
 			st.answered = max(st.answered, a.Pulse)
 			if s := st.suspicion; s != nil && s.listed != 0 && a.Pulse >= s.listed {
-				st.suspicion = nil
+				st.clear()
 			}
 		}
 	})
