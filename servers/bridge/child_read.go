@@ -57,11 +57,14 @@ func (c *Child) readFrames() {
 	defer close(c.msgs)
 	in := bufio.NewReaderSize(&pipeReader{f: c.p.stdout}, joinedFrame)
 	for {
-		line, size, err := readLine(in, c.opts.MaxFrame)
-		if size > len(line) {
-			c.skip(line, "longer than a message may be", size)
-		} else {
+		line, size, id, err := readLine(in, c.opts.MaxFrame)
+		if id == nil {
 			c.pass(line)
+		} else {
+			c.skip(line, "longer than a message may be", size)
+			if answer := id.answer(size, c.opts.MaxFrame); answer != nil {
+				c.deliver(answer) // whoever waits for it waits no longer
+			}
 		}
 		if err != nil {
 			break
@@ -76,8 +79,9 @@ func (c *Child) readFrames() {
 	}
 }
 
-// readLine reads up to the next newline, which it cuts off. Of a line longer than limit it returns the beginning, and how long it was.
-func readLine(in *bufio.Reader, limit int) (line []byte, size int, err error) {
+// readLine reads up to the next newline, which it cuts off. Of a line longer than limit it returns the beginning, how long it was, and what
+// was found of its id.
+func readLine(in *bufio.Reader, limit int) (line []byte, size int, id *idFinder, err error) {
 	for {
 		part, err := in.ReadSlice('\n')
 		whole := err == nil
@@ -85,14 +89,19 @@ func readLine(in *bufio.Reader, limit int) (line []byte, size int, err error) {
 			part = part[:len(part)-1]
 		}
 		size += len(part)
-		switch {
-		case size <= limit:
+		if size <= limit {
 			line = append(line, part...)
-		case len(line) > maxTailLine:
-			line = line[:maxTailLine:maxTailLine]
+		} else {
+			if id == nil {
+				id = &idFinder{}
+				id.feed(line)
+				line = append(line, part...)[:min(size, maxTailLine)]
+				line = append([]byte(nil), line...) // and let the rest go
+			}
+			id.feed(part)
 		}
 		if whole || err != bufio.ErrBufferFull {
-			return line, size, err
+			return line, size, id, err
 		}
 	}
 }
