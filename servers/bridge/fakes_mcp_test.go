@@ -1,5 +1,7 @@
 //go:build unix
 
+//lint:file-ignore SA1019 what the protocol has deprecated has to cross the bus too
+
 package bridge
 
 import (
