@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -33,10 +34,17 @@ func (c *Conn) dial(ctx context.Context, url string, opts *ConnectOptions) (*nat
 	}
 	nopts = append(nopts, auth...)
 	if c.node == nil && (opts.Context != "" || opts.SelectedContext) {
-		if url != "" {
-			nopts = append(nopts, overrideURL(url))
+		read := false // nats.Connect applies options when the context's file was read and understood
+		nopts = append(nopts, func(o *nats.Options) error {
+			read = true
+			if url != "" {
+				o.Url, o.Servers = "", strings.Split(strings.ReplaceAll(url, " ", ""), ",")
+			}
+			return nil
+		})
+		if c.nc, _, err = natscontext.Connect(opts.Context, nopts...); err != nil && !read {
+			err = fmt.Errorf("%w: NATS context: %w", ErrBadOptions, err)
 		}
-		c.nc, _, err = natscontext.Connect(opts.Context, nopts...)
 	} else {
 		if url == "" {
 			url = DefaultURL
@@ -47,16 +55,6 @@ func (c *Conn) dial(ctx context.Context, url string, opts *ConnectOptions) (*nat
 		c.pool.learn(c.nc)
 	}
 	return c.nc, err
-}
-
-func overrideURL(url string) nats.Option {
-	return func(o *nats.Options) error {
-		o.Url, o.Servers = "", nil
-		for _, u := range strings.Split(url, ",") {
-			o.Servers = append(o.Servers, strings.TrimSpace(u))
-		}
-		return nil
-	}
 }
 
 func (c *Conn) natsOptions(ctx context.Context, opts *ConnectOptions) []nats.Option {
@@ -137,6 +135,9 @@ func authOptions(opts *ConnectOptions) ([]nats.Option, error) {
 		nopts = append(nopts, nats.Token(opts.Token))
 	}
 	if opts.Creds != "" {
+		if _, err := os.Stat(opts.Creds); err != nil {
+			return nil, fmt.Errorf("%w: credentials file: %w", ErrAuth, err)
+		}
 		nopts = append(nopts, nats.UserCredentials(opts.Creds))
 	}
 	if opts.NKey != "" {
@@ -147,6 +148,11 @@ func authOptions(opts *ConnectOptions) ([]nats.Option, error) {
 		nopts = append(nopts, o)
 	}
 	if t := opts.TLS; t != nil {
+		for _, file := range []string{t.CA, t.Cert, t.Key} {
+			if _, err := os.Stat(file); file != "" && err != nil {
+				return nil, fmt.Errorf("%w: TLS file: %w", ErrBadOptions, err)
+			}
+		}
 		if t.CA != "" {
 			nopts = append(nopts, nats.RootCAs(t.CA))
 		}
