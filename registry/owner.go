@@ -242,15 +242,18 @@ func (s *Session) answers(pulse kvstore.Revision) bool {
 // onLink hears that this process is cut off, or no longer.
 func (r *Registry) onLink(up bool, why string) {
 	r.mu.Lock()
-	changed := r.linkUp != up
-	r.linkUp = up
+	changed, first := r.linkUp != up, !r.linkTold
+	r.linkUp, r.linkTold = up, true
 	r.mu.Unlock()
-	if !changed {
+	if !changed && (!up || first) {
 		return
 	}
 	r.log.Info("link", "up", up, "why", why)
 	for _, s := range r.owned() {
 		if up {
+			if !changed { // a new connection, whose loss before was too short to be seen
+				s.suspend()
+			}
 			s.resume()
 		} else {
 			s.suspend()

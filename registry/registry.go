@@ -52,6 +52,7 @@ type Registry struct {
 	timing   timing
 	fallback timing
 	linkUp   bool
+	linkTold bool   // linkUp was told, not assumed
 	logSeen  moment // when this process first saw the log that it follows
 	pulsed   moment // when the newest pulse was applied
 	sessions map[string]*Session

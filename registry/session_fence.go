@@ -35,10 +35,11 @@ func (s *Session) abandon() {
 // refreshing writes the lease until one write was accepted or the session has ended.
 func (s *Session) refreshing() {
 	r := s.r
+	finished := false
 	defer func() {
 		s.mu.Lock()
-		s.busy = false
-		s.mu.Unlock()
+		defer s.mu.Unlock()
+		s.busy = s.busy && finished
 	}()
 	var wait backoff
 	for {
@@ -59,9 +60,12 @@ func (s *Session) refreshing() {
 				return
 			}
 			s.mu.Lock()
-			enough := s.resumeAt == 0 || number >= s.resumeAt
+			finished = s.resumeAt == 0 || number >= s.resumeAt
+			if finished { // in one step with the question: who asks for another refresh from here on starts one
+				s.busy = false
+			}
 			s.mu.Unlock()
-			if enough {
+			if finished {
 				return
 			}
 			continue
