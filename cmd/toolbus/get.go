@@ -57,7 +57,7 @@ func getCommand(e *env) *cobra.Command {
 				{"revision", fmt.Sprint(rec.Revision)},
 			}
 			for _, k := range slices.Sorted(maps.Keys(rec.Metadata)) {
-				rows = append(rows, [2]string{k, rec.Metadata[k]})
+				rows = append(rows, [2]string{k, shorten(rec.Metadata[k], 120)})
 			}
 			return e.out.facts(rows)
 		},

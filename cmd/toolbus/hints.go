@@ -70,6 +70,9 @@ var hintByError = []struct {
 var hintByClass = map[*class]string{
 	classInternal:    "run it again with --debug to see more",
 	classUsage:       "see `toolbus help`",
+	classAuth:        "check --creds, --nkey, --user, --token, or the nats context",
+	classNotFound:    "toolbus ls shows all names",
+	classTaken:       "choose another name; toolbus ls shows who has which",
 	classTimeout:     "wait longer with --timeout 30s, or see whether the owner lives: toolbus get NAME",
 	classUnreachable: "start a node here with `toolbus up`, or name another server with -s URL or --context NAME",
 	classNoAnswer:    "toolbus get NAME shows its owner; it may be about to lose its lease",
@@ -86,7 +89,7 @@ func (e *env) explain(err error) *failure {
 	}
 	c := *f
 	if taken, ok := errors.AsType[*registry.NameTakenError](err); ok {
-		c.msg = fmt.Sprintf("the name %q is held by %s since %s", taken.Name, taken.Owner.Holder(), e.out.age(taken.Owner.Since))
+		c.msg = fmt.Sprintf("the name %q is held by %s for %s", taken.Name, taken.Owner.Holder(), e.out.age(taken.Owner.Since))
 		c.hint = "choose another name, or stop that one; toolbus get " + taken.Name + " shows more"
 		c.facts = map[string]any{
 			"name": taken.Name, "owner": taken.Owner.Holder(), "node": taken.Owner.Node, "instance": taken.Owner.Instance,
@@ -98,6 +101,9 @@ func (e *env) explain(err error) *failure {
 		if facts := w.Facts(); facts.Executed != "" {
 			c.facts["executed"] = facts.Executed
 		}
+	}
+	if errors.Is(err, bridge.ErrStart) && strings.Contains(c.msg, "executable file not found") {
+		c.hint = "is it installed? It was looked for in the PATH of this process"
 	}
 	for _, row := range hintByError {
 		if c.hint == "" && errors.Is(err, row.err) {

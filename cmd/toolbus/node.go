@@ -150,15 +150,24 @@ func (e *env) ensure(ctx context.Context, store *kvstore.JetStream, wait bool) e
 func (r *running) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
-	if r.stop != nil {
-		_ = r.stop() // a service that is not withdrawn ends with the connection
+	done := make(chan error, 1)
+	go func() {
+		if r.stop != nil {
+			_ = r.stop() // a service that is not withdrawn ends with the connection
+		}
+		err := r.reg.Close(ctx)
+		err = errors.Join(err, r.conn.Close())
+		if r.node != nil {
+			err = errors.Join(err, r.node.Shutdown(ctx))
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done(): // the process ends after this in any case: what is acknowledged is on disk
+		return fmt.Errorf("it took longer than %s", drainTimeout)
 	}
-	err := r.reg.Close(ctx)
-	err = errors.Join(err, r.conn.Close())
-	if r.node != nil {
-		err = errors.Join(err, r.node.Shutdown(ctx))
-	}
-	return err
 }
 
 // abort takes down what a failed start has left.

@@ -92,7 +92,7 @@ func (e *env) rpcError(ctx context.Context, l *link, name string, err error) err
 			return lookup
 		}
 		f := fail(classNoAnswer, "toolbus wait "+name+" --for gone waits until its lease ends; toolbus get "+name+" shows its owner",
-			"nobody answers for %q, which is held by %s since %s", name, rec.Holder(), e.out.age(rec.Since))
+			"nobody answers for %q, which is held by %s for %s", name, rec.Holder(), e.out.age(rec.Since))
 		f.cause = err
 		return f.with("name", name).with("owner", rec.Holder())
 	case errors.Is(err, context.DeadlineExceeded):
