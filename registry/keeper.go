@@ -28,6 +28,7 @@ type keeper struct {
 	seenAt   time.Duration    // when the newest pulse of anybody was applied, on boot time
 	tryAt    time.Duration    // when to try to take the pulse over; 0: not
 	nextAt   time.Duration    // when the next regular pulse is due
+	retryAt  time.Duration    // not before this an extra pulse, after one that was not acknowledged
 	sweepAt  time.Duration    // when to sweep orphans next
 	tailAt   time.Duration    // when to compare the view with the log next
 	wholeAt  time.Duration    // when to take a whole snapshot next

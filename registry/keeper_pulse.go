@@ -28,7 +28,7 @@ func (k *keeper) keep(now time.Duration) time.Duration {
 	switch {
 	case now >= k.nextAt:
 		k.beat(now, verdicts)
-	case len(verdicts) > 0 || k.extra:
+	case (len(verdicts) > 0 || k.extra) && now >= k.retryAt:
 		k.beatExtra(now, verdicts)
 	case now >= k.sweepAt:
 		k.sweepAt = now + sweepInterval
@@ -61,7 +61,8 @@ func (k *keeper) beat(now time.Duration, verdicts []verdict) {
 	k.suspects(p)
 	revision, ok := k.put(p, verdicts)
 	if !ok {
-		k.nextAt = now + t.pulse/4
+		k.retryAt = k.r.clock.Boot() + t.pulse/4
+		k.nextAt = k.retryAt
 		return
 	}
 	for _, st := range missed {
@@ -84,12 +85,14 @@ func (k *keeper) beatExtra(now time.Duration, verdicts []verdict) {
 		k.listed(p, revision)
 		return
 	}
-	k.nextAt = max(k.nextAt, now+k.r.times().pulse/4)
+	k.retryAt = k.r.clock.Boot() + k.r.times().pulse/4 // a log that refuses at once must not be asked without a pause
+	k.nextAt = max(k.nextAt, k.retryAt)
 }
 
 // put writes a pulse with its verdicts. A refused batch is followed at once by a bare pulse, which tells whether the pulse is still ours; its
 // verdicts are then tried one by one.
 func (k *keeper) put(p *pulse, verdicts []verdict) (kvstore.Revision, bool) {
+	defer k.stretch(k.r.clock.Boot())
 	revision, err := k.write(p, k.last, verdicts)
 	if err != nil && len(verdicts) > 0 && errors.Is(err, kvstore.ErrConflict) {
 		p.Ended = nil
@@ -123,6 +126,19 @@ func (k *keeper) put(p *pulse, verdicts []verdict) (kvstore.Revision, bool) {
 		k.lostCount(err)
 	}
 	return 0, false
+}
+
+// stretch takes out of every grace the time that a pulse has taken, from began on, if it was long: who is suspected could not write either.
+func (k *keeper) stretch(began time.Duration) {
+	took := k.r.clock.Boot() - began
+	if took < staleAfter {
+		return
+	}
+	for _, st := range k.sessions {
+		if st.suspicion != nil && st.suspicion.listed != 0 {
+			st.suspicion.acked += took
+		}
+	}
 }
 
 // overtaken finds out who wrote the pulse that is there in the place of our last one: ourselves, by a write whose answer was lost, or another
