@@ -69,7 +69,7 @@ func TestDemo(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 	var report demoReport
-	if err := json.Unmarshal(p.out.Bytes(), &report); err != nil {
+	if err := json.Unmarshal([]byte(p.out.String()), &report); err != nil {
 		t.Fatal(err)
 	}
 	if !report.Holds || len(report.Steps) != 12 || report.APIVersion != apiVersion {
@@ -105,11 +105,26 @@ func TestDemoInterrupted(t *testing.T) {
 	}
 }
 
-// kill -9 of the demo itself may leave its folder, never a process.
+// kill -9 of the demo itself may leave its folder, never a process: neither while it starts nor when all of them are up.
 func TestDemoKilled(t *testing.T) {
-	p, value, tmp := startDemo(t, "--keep")
-	go p.drain()
-	waitFor(t, func() bool { return len(processes(value)) >= 4 }) // it, and three nodes at least
+	for _, c := range []struct {
+		when string
+		ripe func(p *program, value string) bool
+	}{
+		{"starting", func(_ *program, value string) bool { return len(processes(value)) >= 4 }}, // it, and three nodes at least
+		{"up", func(p *program, _ string) bool { return strings.Contains(p.out.String(), "stays up until Ctrl-C") }},
+	} {
+		t.Run(c.when, func(t *testing.T) {
+			p, value, tmp := startDemo(t, "--keep")
+			go p.drain()
+			waitFor(t, func() bool { return c.ripe(p, value) })
+			killDemo(t, p, value, tmp)
+		})
+	}
+}
+
+func killDemo(t *testing.T, p *program, value, tmp string) {
+	t.Helper()
 	if err := p.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

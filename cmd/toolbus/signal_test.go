@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,8 +20,26 @@ const mark = "TOOLBUS_TEST_MARK"
 // program is a toolbus of ours in its own process.
 type program struct {
 	*exec.Cmd
-	out    bytes.Buffer
+	out    text
 	errors io.Reader
+}
+
+// text is what it has written so far.
+type text struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (t *text) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.Write(p)
+}
+
+func (t *text) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.String()
 }
 
 // start starts it, with nothing of this user's environment that counts; it is killed with the test.
