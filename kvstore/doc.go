@@ -40,8 +40,19 @@
 // node and 0.7 ms on three; a batch of three 5 ms on one node, where the server makes a file store for each batch, and 0.7 ms on three; a
 // fresh watcher has 10,000 keys after 60 to 100 ms.
 //
+// # Beside the log
+//
+// Two more things are kept in streams of their own, each made by its first write. Both have a Memory of the same contract.
+//
+// Counters are NATS' counters. They cannot be in the log: a stream that counts takes no TTL and no condition, and discards what is old. In return
+// no add ever refuses another. Every add has an id, so one whose answer was lost is sent again and counted once.
+//
+// History is lines that say what happened, for a month. They are published by those who watch the log, all of them the same lines under the same
+// ids, and NATS keeps the first. It would be simpler to have the stream source the bucket, or capture its feed. Both were measured to lose almost all of it: the
+// entries' conditions travel with them in their headers, and are refused there.
+//
 // # Files
 //
-// store.go and errors.go are the contract, key.go and check.go its rules. memory*.go is the one backend, jetstream*.go the other; jetstream_errors.go
+// store.go, counters.go, history.go and errors.go are the contract, key.go and check.go its rules. memory*.go is the one backend, jetstream*.go the other; jetstream_errors.go
 // is the only file that knows NATS' error codes.
 package kvstore

@@ -36,12 +36,10 @@ type JetStreamOptions struct {
 // The connection should have no reconnect buffer (nats.ReconnectBufSize(-1)): what waits in one can be written long after
 // the call that sent it has returned ErrUnknown.
 type JetStream struct {
-	nc       *nats.Conn
+	door
 	names    names
 	replicas int
 	metadata map[string]string
-	timeout  time.Duration
-	log      *slog.Logger
 
 	ready   atomic.Bool // the bucket was there, with our configuration, when we last looked
 	wrote   atomic.Bool // this store has written: its watches may write barriers
@@ -79,22 +77,14 @@ func OpenJetStream(ctx context.Context, nc *nats.Conn, scope string, opts *JetSt
 		return nil, fmt.Errorf("%w: %q (1 to 64 of [A-Za-z0-9_-])", ErrBadScope, scope)
 	}
 	s := &JetStream{
-		nc:       nc,
+		door:     openDoor(nc, opts.Timeout, opts.Logger),
 		names:    names{stream: "KV_toolbus_" + scope, keys: "$KV.toolbus_" + scope + ".", feed: "toolbus.feed." + scope + "."},
 		replicas: opts.Replicas,
 		metadata: maps.Clone(opts.Metadata),
-		timeout:  opts.Timeout,
-		log:      opts.Logger,
 		making:   make(chan struct{}, 1),
 		batches:  make(chan struct{}, batchesInFlight),
 
 		pageMessages: pageMessages,
-	}
-	if s.timeout <= 0 {
-		s.timeout = DefaultTimeout
-	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.barrier.init(barrierPrefix + nuid.Next())
 	ctx, cancel := s.limit(ctx)

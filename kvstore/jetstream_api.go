@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -21,18 +22,35 @@ const (
 	lastPause  = 250 * time.Millisecond
 )
 
+// door is a connection as the stores of this package use it: somebody else's, who closes it.
+type door struct {
+	nc      *nats.Conn
+	timeout time.Duration
+	log     *slog.Logger
+}
+
+func openDoor(nc *nats.Conn, timeout time.Duration, log *slog.Logger) door {
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return door{nc, timeout, log}
+}
+
 // limit gives a call the store's timeout.
-func (s *JetStream) limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, s.timeout)
+func (d *door) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, d.timeout)
 }
 
 // connected waits until the connection is up. Nothing is ever handed to a connection that is down: it could be sent much later.
-func (s *JetStream) connected(ctx context.Context) error {
+func (d *door) connected(ctx context.Context) error {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		switch {
-		case s.nc.IsConnected():
+		case d.nc.IsConnected():
 			return nil
-		case s.nc.IsClosed(), s.nc.IsDraining():
+		case d.nc.IsClosed(), d.nc.IsDraining():
 			return fmt.Errorf("%w: %w", ErrUnavailable, nats.ErrConnectionClosed)
 		}
 		if !sleep(ctx, pause) {
@@ -55,7 +73,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // api asks the JetStream API one question and reads the answer into reply. It does not change anything by itself, so a timeout
 // is ErrUnavailable; who sends a change knows better.
-func (s *JetStream) api(ctx context.Context, subject string, request, reply any) error {
+func (d *door) api(ctx context.Context, subject string, request, reply any) error {
 	var body []byte
 	if request != nil {
 		var err error
@@ -63,13 +81,13 @@ func (s *JetStream) api(ctx context.Context, subject string, request, reply any)
 			return fmt.Errorf("kvstore: %s: %w", subject, err)
 		}
 	}
-	if err := s.connected(ctx); err != nil {
+	if err := d.connected(ctx); err != nil {
 		return err
 	}
 	subject = apiPrefix + subject
-	msg, err := s.nc.RequestWithContext(ctx, subject, body)
+	msg, err := d.nc.RequestWithContext(ctx, subject, body)
 	if err != nil {
-		return s.readError(err, subject)
+		return d.readError(err, subject)
 	}
 	var answer struct {
 		Error *apiError `json:"error"`

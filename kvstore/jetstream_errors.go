@@ -86,7 +86,7 @@ func (e *apiError) asError() error {
 }
 
 // sendError translates an error of nats.go's request: what it means for a write that was handed to the connection.
-func (s *JetStream) sendError(err error, subject string) error {
+func (d *door) sendError(err error, subject string) error {
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return errNoResponders
@@ -94,15 +94,15 @@ func (s *JetStream) sendError(err error, subject string) error {
 		return fmt.Errorf("%w: the server's max_payload: %w", ErrTooLarge, err)
 	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
 		return fmt.Errorf("%w: nothing sent: %w", ErrUnavailable, err)
-	case s.denied(subject):
+	case d.denied(subject):
 		return fmt.Errorf("%w: %s", ErrDenied, subject)
 	}
 	return fmt.Errorf("%w: %w", ErrUnknown, err)
 }
 
 // readError is sendError for a call that changes nothing.
-func (s *JetStream) readError(err error, subject string) error {
-	translated := s.sendError(err, subject)
+func (d *door) readError(err error, subject string) error {
+	translated := d.sendError(err, subject)
 	if errors.Is(translated, ErrUnknown) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -111,8 +111,8 @@ func (s *JetStream) readError(err error, subject string) error {
 
 // denied tells whether the server refused the subject. NATS answers a forbidden publish to nobody: the call only times out, and the
 // connection remembers the refusal.
-func (s *JetStream) denied(subject string) bool {
-	last := s.nc.LastError()
+func (d *door) denied(subject string) bool {
+	last := d.nc.LastError()
 	if last == nil {
 		return false
 	}

@@ -212,7 +212,7 @@ func (f *feed) ask(ctx context.Context, c Check) {
 
 // askTail asks until somebody answers.
 func (s *JetStream) askTail(ctx context.Context) (*jetstream.StreamInfo, error) {
-	return retry(ctx, s, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+	return retry(ctx, &s.door, func(ctx context.Context) (*jetstream.StreamInfo, error) {
 		ctx, cancel := context.WithTimeout(ctx, tailTimeout)
 		defer cancel()
 		return s.info(ctx)

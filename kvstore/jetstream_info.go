@@ -62,7 +62,7 @@ type Info struct {
 func (s *JetStream) Info(ctx context.Context) (Info, error) {
 	ctx, cancel := s.limit(ctx)
 	defer cancel()
-	info, err := retry(ctx, s, s.info)
+	info, err := retry(ctx, &s.door, s.info)
 	if errors.Is(err, errNoStream) {
 		return Info{Servers: s.servers()}, nil
 	}
@@ -109,16 +109,16 @@ func (s *JetStream) warnings(info *jetstream.StreamInfo, out Info) []string {
 }
 
 // servers is how many servers the connection has heard of.
-func (s *JetStream) servers() int { return max(1, len(s.nc.Servers())) }
+func (d *door) servers() int { return max(1, len(d.nc.Servers())) }
 
 // retry repeats a read until it has an answer, an error that stays, or no more time.
-func retry[T any](ctx context.Context, s *JetStream, read func(context.Context) (T, error)) (T, error) {
+func retry[T any](ctx context.Context, d *door, read func(context.Context) (T, error)) (T, error) {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		v, err := read(ctx)
 		if err == nil || !passing(err) {
 			return v, err
 		}
-		if s.nc.IsClosed() || !sleep(ctx, pause) {
+		if d.nc.IsClosed() || !sleep(ctx, pause) {
 			return v, waitError(ctx, err)
 		}
 	}

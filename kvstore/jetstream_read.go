@@ -26,7 +26,7 @@ func (s *JetStream) Get(ctx context.Context, key string) (Entry, error) {
 	}
 	ctx, cancel := s.limit(ctx)
 	defer cancel()
-	e, err := retry(ctx, s, func(ctx context.Context) (Entry, error) {
+	e, err := retry(ctx, &s.door, func(ctx context.Context) (Entry, error) {
 		return s.leaderGet(ctx, map[string]any{"last_by_subj": s.names.keys + key})
 	})
 	if errors.Is(err, errNoStream) || errors.Is(err, errNoMessage) || err == nil && e.Tombstone() {
@@ -87,7 +87,7 @@ func (s *JetStream) List(ctx context.Context, prefix string) ([]Entry, Revision,
 	}
 	ctx, cancel := s.limit(ctx)
 	defer cancel()
-	snap, err := retry(ctx, s, func(ctx context.Context) (*snapshot, error) { return s.snapshot(ctx, 0) })
+	snap, err := retry(ctx, &s.door, func(ctx context.Context) (*snapshot, error) { return s.snapshot(ctx, 0) })
 	if errors.Is(err, errNoStream) {
 		return nil, 0, nil
 	}

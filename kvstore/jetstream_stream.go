@@ -130,18 +130,23 @@ func (s *JetStream) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 // create makes the stream. Who loses the race to do so finds it made.
 func (s *JetStream) create(ctx context.Context) error {
 	first := max(firstRevision(time.Now()), Revision(s.highest.Load())+1)
-	replicas := s.replicas
+	return s.place(s.replicas, func(replicas int) error { return s.makeStream(ctx, replicas, first) })
+}
+
+// place has a stream made with as many replicas as were asked for; 0: three, or one where there are fewer than three servers.
+func (d *door) place(asked int, create func(replicas int) error) error {
+	replicas := asked
 	if replicas == 0 {
 		replicas = 3
 	}
-	err := s.makeStream(ctx, replicas, first)
-	if s.replicas == 0 && s.servers() < 3 && (refused(err, codeNoReplicas) || refused(err, codeNoPeers) && !strings.Contains(err.Error(), "offline")) {
+	err := create(replicas)
+	if asked == 0 && d.servers() < 3 && (refused(err, codeNoReplicas) || refused(err, codeNoPeers) && !strings.Contains(err.Error(), "offline")) {
 		// There are fewer than three servers. (Three of which one is down, or is not known to the leader yet, is another
-		// case: that one waits, since a log with one replica dies with its server.)
-		err = s.makeStream(ctx, 1, first)
+		// case: that one waits, since a stream with one replica dies with its server.)
+		err = create(1)
 	}
 	if refused(err, codeNameTaken) {
-		return fmt.Errorf("%w: somebody else makes the bucket", ErrBusy)
+		return fmt.Errorf("%w: somebody else makes the stream", ErrBusy)
 	}
 	return err
 }
