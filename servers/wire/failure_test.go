@@ -16,6 +16,7 @@ import (
 )
 
 func TestNobodyAnswersIsKnownAtOnce(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, nil)
 	for _, to := range []wire.Target{{Name: "nobody"}, {Group: "nobody"}, {Name: "nobody", Instance: "I1"}} {
 		p := s.dial(t, to)
@@ -37,6 +38,7 @@ func TestNobodyAnswersIsKnownAtOnce(t *testing.T) {
 }
 
 func TestForeignAnswerIsAnError(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, nil)
 	// A stream that records and acknowledges answers in place of the dead.
 	stop, err := s.server.Subscribe("mcp.v1.default.rq.m._.dead", func([]byte) []byte { return []byte(`{"stream":"TAP","seq":1}`) })
@@ -80,6 +82,7 @@ func killed(t *testing.T, opts *wire.CallerOptions) (*bustest.Process, wire.Pipe
 }
 
 func TestKilledInstanceEndsCallsWithoutARegistry(t *testing.T) {
+	t.Parallel()
 	child, p, session := killed(t, nil)
 	start := time.Now()
 	child.Kill()
@@ -101,6 +104,7 @@ func TestKilledInstanceEndsCallsWithoutARegistry(t *testing.T) {
 }
 
 func TestEndOfTheLeaseEndsCalls(t *testing.T) {
+	t.Parallel()
 	ended := make(chan string)
 	asked := make(chan wire.Owner, 10)
 	_, p, session := killed(t, &wire.CallerOptions{Ended: func(_ context.Context, o wire.Owner) <-chan string {
@@ -139,6 +143,7 @@ func byHand(t *testing.T, s *stage, answer func(m *nats.Msg, reply func(kind, se
 }
 
 func TestLostFramesEndTheCall(t *testing.T) {
+	t.Parallel()
 	for name, answer := range map[string]func(m *nats.Msg, reply func(kind, seq, body string)){
 		"a gap": func(m *nats.Msg, reply func(kind, seq, body string)) {
 			reply("ack", "1", "")
@@ -176,6 +181,7 @@ func TestLostFramesEndTheCall(t *testing.T) {
 }
 
 func TestCallWithoutFirstFrameEnds(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, &wire.CallerOptions{FirstFrame: 2 * time.Second})
 	byHand(t, s, func(*nats.Msg, func(kind, seq, body string)) {}) // takes everything and says nothing, as a frozen process does
 	p := s.dial(t, wire.Target{Name: "w"})
@@ -184,6 +190,7 @@ func TestCallWithoutFirstFrameEnds(t *testing.T) {
 }
 
 func TestLivingInstanceKeepsItsCalls(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, nil)
 	gate := make(chan struct{})
 	s.serve(t, wire.ServeOptions{Name: "w", Instance: "I1"}, &fake{handle: func(say wire.Pipe, n int, m message) {
@@ -216,6 +223,7 @@ func TestLivingInstanceKeepsItsCalls(t *testing.T) {
 }
 
 func TestDeadCallerEndsItsSessionAndCalls(t *testing.T) {
+	t.Parallel()
 	node := bustest.Node(t, nil)
 	f := legacy()
 	cancelled := make(chan struct{})
