@@ -60,7 +60,7 @@ func (s *Session) refreshing() {
 				return
 			}
 			s.mu.Lock()
-			finished = s.resumeAt == 0 || number >= s.resumeAt
+			finished = s.resumeAt == 0 || s.resumeAt == suspended || number >= s.resumeAt
 			if finished { // in one step with the question: who asks for another refresh from here on starts one
 				s.busy = false
 			}
@@ -81,6 +81,9 @@ func (s *Session) refreshing() {
 	}
 }
 
+// suspended is the attempt that never comes: which one ends the suspension is known when the connection is back.
+const suspended = ^uint64(0)
+
 // suspend stops serving until a write of the lease that begins after resume was applied.
 func (s *Session) suspend() {
 	s.mu.Lock()
@@ -88,7 +91,7 @@ func (s *Session) suspend() {
 	if s.ending || s.created == 0 {
 		return
 	}
-	s.resumeAt = ^uint64(0)
+	s.resumeAt = suspended
 	s.serving.Store(nil)
 }
 

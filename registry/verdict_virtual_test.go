@@ -171,7 +171,13 @@ func TestVirtualGraceNeedsPulses(t *testing.T) {
 					t.Fatalf("not listed: %+v", b)
 				}
 				listed := time.Now()
-				k.Store.OnWrite(func(ops []kvstore.Op) registrytest.Fate { return tt.fate })
+				var writes atomic.Int32
+				k.Store.OnWrite(func(ops []kvstore.Op) registrytest.Fate {
+					if tt.name == "slow" && writes.Add(1) > 1 {
+						return registrytest.Fate{}
+					}
+					return tt.fate
+				})
 				time.Sleep(2100 * time.Millisecond)
 				k.Store.OnWrite(nil)
 				healed := time.Now()

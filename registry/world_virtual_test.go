@@ -168,7 +168,7 @@ func wantEnd(t *testing.T, p *registrytest.Process, reg *registry.Registration, 
 // wantAlive checks that a registration stands and serves for so long, at every moment of it.
 func wantAlive(t *testing.T, d time.Duration, regs ...*registry.Registration) {
 	t.Helper()
-	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		for _, reg := range regs {
 			if reg.Err() != nil || !reg.Serving() {
 				t.Fatalf("%s: %v, serving %v", reg.Name(), reg.Err(), reg.Serving())
