@@ -19,6 +19,12 @@ var (
 	ErrSessionEnded = errors.New("registry: session ended")
 	// ErrUnregistered: the registration was given up by its owner.
 	ErrUnregistered = errors.New("registry: unregistered")
+	// ErrTransferred: the name was given to another session by its owner.
+	ErrTransferred = errors.New("registry: transferred")
+	// ErrDeclined: the session that a name was to be given to does not take it.
+	ErrDeclined = errors.New("registry: transfer declined")
+	// ErrElected: the standby's turn has come; it waits no more.
+	ErrElected = errors.New("registry: elected")
 	// ErrLost: the name is held by somebody else now, or its record was removed by another hand.
 	ErrLost = errors.New("registry: registration lost")
 	// ErrLagged: the reader of a watch was slower than its buffer allows; it has to start over.
@@ -47,11 +53,18 @@ func (e *NameError) Is(target error) bool { return target == ErrBadName }
 // NameTakenError tells the loser of a claim who holds the name and since when, as the view that decided shows it.
 type NameTakenError struct {
 	Name  string
-	Owner Record // the registration that stands
+	Owner Record // the registration that stands; its zero value where nobody holds the name but somebody stands by for it
+
+	// Next is who stands by and alone may claim the name now; nil where it is held.
+	Next *Waiting
 }
 
 // Error says the name, its owner and since when.
 func (e *NameTakenError) Error() string {
+	if e.Next != nil {
+		return fmt.Sprintf("registry: name %q is free, but session %s of %s stands by for it since %s", e.Name, e.Next.Session, e.Next.Node,
+			e.Next.Since.UTC().Format(time.RFC3339))
+	}
 	return fmt.Sprintf("registry: name %q is held by %s since %s", e.Name, e.Owner.Holder(), e.Owner.Since.UTC().Format(time.RFC3339))
 }
 

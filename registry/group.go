@@ -47,12 +47,10 @@ func (s *Session) Join(ctx context.Context, group string, opts *JoinOptions) (*M
 		if rec, err := s.r.Instance(o.Instance); err == nil {
 			name = rec.Name
 		}
-		err := s.claim(ctx, []want{{h, s.memberValue(group, o.Instance, name, s.r.clock.Wall().UTC(), o.Metadata)}})
-		if err != nil {
-			s.drop(h, err)
-			return nil, closedOr(err, s.r)
+		value := s.memberValue(group, o.Instance, name, s.r.clock.Wall().UTC(), o.Metadata)
+		if err := s.take(ctx, []want{{h: h, value: value}}, FirstWins); err != nil {
+			return nil, err
 		}
-		h.got()
 	}
 	if err := h.wait(ctx); err != nil {
 		return nil, err
@@ -76,11 +74,7 @@ func (m *Membership) Group() string { return m.group }
 func (m *Membership) Done() <-chan struct{} { return m.h.done }
 
 // Err is nil while it lasts, then ErrUnregistered, ErrLost or ErrSessionEnded.
-func (m *Membership) Err() error {
-	m.h.mu.Lock()
-	defer m.h.mu.Unlock()
-	return m.h.err
-}
+func (m *Membership) Err() error { return m.h.error() }
 
 // Leave ends the membership. Leaving again does nothing.
 func (m *Membership) Leave(ctx context.Context) error {

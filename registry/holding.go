@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +21,7 @@ type holding struct {
 	value    any // *Record or *Member, as it was last applied
 	revision kvstore.Revision
 	err      error
+	ended    func() // called once, when it is held no more
 }
 
 // hold adds a holding to what the session wants, unless it is there already: then that one.
@@ -59,8 +59,8 @@ func (h *holding) got() {
 func (h *holding) finish(err error) {
 	h.given.Store(false)
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	if h.err != nil {
+		h.mu.Unlock()
 		return
 	}
 	h.err = err
@@ -70,6 +70,29 @@ func (h *holding) finish(err error) {
 		close(h.ready)
 	}
 	close(h.done)
+	ended := h.ended
+	h.mu.Unlock()
+	if ended != nil {
+		ended()
+	}
+}
+
+// onEnd has fn called when it is held no more, at once where that is so already. fn must not take a session's lock.
+func (h *holding) onEnd(fn func()) {
+	h.mu.Lock()
+	over := h.err != nil
+	h.ended = fn
+	h.mu.Unlock()
+	if over {
+		fn()
+	}
+}
+
+// error is nil while it is wanted or held.
+func (h *holding) error() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.err
 }
 
 // drop takes a holding off what the session wants: from here on whatever stands under its key in the session's name is removed.
@@ -99,16 +122,50 @@ func (s *Session) moved(c change) {
 	}
 	if h.given.Load() {
 		s.drop(h, ErrLost)
+		s.leaveAll(c.old)
 	}
+}
+
+// leaveAll takes the instance of a name that was lost out of its groups: what served the name serves it no more.
+func (s *Session) leaveAll(lost *entry) {
+	rec, ok := lost.value.(*Record)
+	if !ok || rec.Instance == s.id {
+		return
+	}
+	if hs := s.memberships(rec.Instance); len(hs) > 0 {
+		s.r.spawn(func() {
+			if err := s.release(s.r.ctx, hs, ReasonReplaced, ErrLost); err != nil {
+				s.r.log.Debug("leaving the groups of a lost name", "name", rec.Name, "error", err)
+			}
+		})
+	}
+}
+
+// memberships lists what the session holds for an instance in groups.
+func (s *Session) memberships(instance string) (hs []*holding) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, h := range s.holds {
+		if kind, rest := splitKey(key); kind == kindGroup {
+			if _, of, ok := splitGroup(rest); ok && of == instance {
+				hs = append(hs, h)
+			}
+		}
+	}
+	return hs
 }
 
 // appeared takes in that a record in the session's name is in the log. One that the session does not want is removed.
 func (s *Session) appeared(e *entry) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.holds[e.key] == nil {
-		s.dirty = true
+	wanted := s.holds[e.key] != nil
+	s.mu.Unlock()
+	if wanted || s.received(e) {
+		return
 	}
+	s.mu.Lock()
+	s.dirty = true
+	s.mu.Unlock()
 }
 
 // tidy removes the records in the session's name that it does not want: what a write left whose outcome its caller never learned.
@@ -135,60 +192,6 @@ func (s *Session) tidy() {
 		s.tidying = false
 		s.dirty = s.dirty || len(unwanted) > 0 // look once more, until nothing is left
 	})
-}
-
-// want is one record that a claim writes.
-type want struct {
-	h     *holding
-	value func(over *entry) []byte // given what the judge saw there
-}
-
-// claim writes records for the session, all or none. The first may be held by somebody else: then the claim waits until it is clear that the
-// holder lives, and fails with *NameTakenError. It returns when the view shows the outcome.
-func (s *Session) claim(ctx context.Context, wants []want) error {
-	r := s.r
-	var wait backoff
-	for {
-		if err := s.Err(); err != nil {
-			return err
-		}
-		ops := make([]kvstore.Op, 0, len(wants))
-		var taken *entry
-		for _, w := range wants {
-			judged, _ := r.view.claim(w.h.key)
-			if judged.held != nil && judged.held.session != s.id {
-				taken = judged.held
-				break
-			}
-			ops = append(ops, kvstore.Op{Key: w.h.key, Value: w.value(judged.held), Revision: judged.expect})
-		}
-		if taken != nil {
-			if err := r.standing(ctx, taken); err != nil {
-				return err
-			}
-			continue
-		}
-		last, err := r.write(ctx, ops)
-		if err == nil {
-			return r.WaitFor(ctx, last)
-		}
-		if !r.settle(ctx, err, &wait) {
-			return err
-		}
-		if errors.Is(err, kvstore.ErrUnknown) && s.came(wants) {
-			return nil
-		}
-	}
-}
-
-// came tells whether the view shows every record of a claim as the session's own: a write whose answer was lost had come.
-func (s *Session) came(wants []want) bool {
-	for _, w := range wants {
-		if e := s.r.view.newest(w.h.key); e == nil || e.session != s.id {
-			return false
-		}
-	}
-	return true
 }
 
 // write does ops, one alone or many as a batch: a batch costs more on a single server. One attempt is short, since what was sent to a leader

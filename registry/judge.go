@@ -27,6 +27,7 @@ func (rs records) visible(e *entry) bool {
 type claim struct {
 	held   *entry           // who holds the key, or nil
 	expect kvstore.Revision // 0: write only if there is nothing, not even a tombstone
+	heir   *entry           // of a name that nobody holds: the standby that alone may write it, or nil
 }
 
 // claim judges whether key can be taken. Over a tombstone or an orphan one claims by its revision: whoever was quicker moved it.
@@ -40,6 +41,24 @@ func (rs records) claim(key string) claim {
 	default:
 		return claim{expect: e.revision}
 	}
+}
+
+// heir returns the standby that alone may claim name while nobody holds it: the living one that began to wait first. Who decides on records that
+// show the name free has every standby among them that queued before, so nobody slips in ahead of one.
+func (rs records) heir(name string) *entry {
+	var first *entry
+	for key, e := range rs {
+		kind, rest := splitKey(key)
+		if of, _, ok := splitGroup(rest); kind == kindStandby && ok && of == name && rs.visible(e) && ahead(e, first) {
+			first = e
+		}
+	}
+	return first
+}
+
+// ahead tells whether a standby is before another in the queue.
+func ahead(e, than *entry) bool {
+	return than == nil || e.value.(*Waiting).Place < than.value.(*Waiting).Place
 }
 
 // orphan tells whether a record is left over from a session that is dead: it holds nothing and may be swept, guarded by its revision. A record

@@ -100,10 +100,11 @@ func (r *Registry) ownStep(changes []change, newLog bool) {
 			}
 		case kind == kindLease:
 			r.ownLease(rest, c)
-		case kind == kindName || kind == kindGroup:
+		case kind == kindName || kind == kindGroup || kind == kindStandby:
 			r.ownRecord(c)
 		}
 	}
+	r.lookAfterStandbys(changes)
 	if beat != nil {
 		r.onPulse(beat)
 	}
@@ -263,17 +264,6 @@ func (r *Registry) onLink(up bool, why string) {
 		r.askCheck(kvstore.CheckTail)
 	}
 	r.keeper.onLink(up)
-}
-
-// probed answers who asks whether a session still listens.
-func (s *Session) probed([]byte) []byte {
-	if s.Err() != nil {
-		return nil
-	}
-	return encode(struct {
-		Session string `json:"session"`
-		Valid   bool   `json:"valid"`
-	}{s.id, s.Valid()})
 }
 
 // sweepStrays removes leases that stand in this process's name and that it does not own: creations whose answer was lost, and sessions that it

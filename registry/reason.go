@@ -7,6 +7,8 @@ const (
 	ReasonClosed       Reason = "closed"        // the session was closed by its owner
 	ReasonUnregistered Reason = "unregistered"  // the name was given up by its owner
 	ReasonLeft         Reason = "left"          // the member left the group
+	ReasonElected      Reason = "elected"       // the standby's turn came
+	ReasonTransferred  Reason = "transferred"   // its owner gave the name to another session
 	ReasonReplaced     Reason = "replaced"      // the owner opened a new session in the place of this one, or the name was claimed anew
 	ReasonDisconnected Reason = "disconnected"  // the session's connection ended and did not come back
 	ReasonServerLost   Reason = "server lost"   // the server that carried the session was lost and the session did not come back

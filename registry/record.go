@@ -59,6 +59,17 @@ type Member struct {
 	Revision kvstore.Revision  `json:"revision"`
 }
 
+// Waiting is a session that stands by for a name, as the view shows it.
+type Waiting struct {
+	Name     string           `json:"name"`
+	Node     string           `json:"node"`
+	Session  string           `json:"session"`
+	Instance string           `json:"instance"`
+	Since    time.Time        `json:"since"`
+	Place    kvstore.Revision `json:"place"` // in the queue: the revision at which it began to wait
+	Revision kvstore.Revision `json:"revision"`
+}
+
 // Lease is a session as the view shows it.
 type Lease struct {
 	Node    string    `json:"node"`
@@ -94,7 +105,14 @@ type (
 	}
 	nameRecord struct {
 		Record
-		Writer string `json:"writer"` // this very attempt: a claim whose answer was lost is told from another's by it
+		Writer string `json:"writer"`         // this very attempt: a claim whose answer was lost is told from another's by it
+		From   string `json:"from,omitempty"` // the session that gave the name away to this one
+		Why    Reason `json:"why,omitempty"`  // what the owner before, who lives, is told
+		V      int    `json:"v"`
+	}
+	waitRecord struct {
+		Waiting
+		Writer string `json:"writer"`
 		V      int    `json:"v"`
 	}
 	groupRecord struct {
@@ -119,10 +137,11 @@ type entry struct {
 	key      string
 	revision kvstore.Revision
 	ended    bool   // a tombstone
-	reason   Reason // of the tombstone
+	reason   Reason // of the tombstone, or what the record says to the owner before
+	from     string // who gave the name away
 	session  string // whose record it is; empty for what holds nothing
 	writer   string
-	value    any // *Lease, *Record, *Member, *pulse, or nil
+	value    any // *Lease, *Record, *Member, *Waiting, *pulse, or nil
 	bad      string
 }
 
@@ -162,7 +181,7 @@ func decode(e kvstore.Entry) *entry {
 			rec.Token = e.Revision
 		}
 		if err == nil {
-			out.session, out.writer, out.value = rec.Session, rec.Writer, &rec.Record
+			out.session, out.writer, out.value, out.from, out.reason = rec.Session, rec.Writer, &rec.Record, rec.From, rec.Why
 		}
 	case kindGroup:
 		var rec groupRecord
@@ -173,6 +192,18 @@ func decode(e kvstore.Entry) *entry {
 		rec.Revision = e.Revision
 		if err == nil {
 			out.session, out.writer, out.value = rec.Session, rec.Writer, &rec.Member
+		}
+	case kindStandby:
+		var rec waitRecord
+		name, instance, ok := splitGroup(rest)
+		if err = json.Unmarshal(e.Value, &rec); err == nil && (!ok || rec.Name != name || rec.Instance != instance || rec.Session == "") {
+			err = fmt.Errorf("it names %q waiting for %q", rec.Instance, rec.Name)
+		}
+		if rec.Revision = e.Revision; rec.Place == 0 || rec.Place > e.Revision {
+			rec.Place = e.Revision
+		}
+		if err == nil {
+			out.session, out.writer, out.value = rec.Session, rec.Writer, &rec.Waiting
 		}
 	case keyPulse:
 		p := new(pulse)

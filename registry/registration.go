@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"maps"
-	"time"
 
 	"github.com/nats-io/nuid"
 
@@ -19,6 +18,9 @@ type RegisterOptions struct {
 	Groups   []string          // groups that the instance joins in the same step
 	Metadata map[string]string // shown with the name
 	Labels   map[string]string // short facts to select by
+
+	Conflict Conflict // what to do where another session holds the name
+	Reason   string   // what the owner is told whom Replace takes the name from
 }
 
 // Registration is a name that a session holds. Its methods may be called concurrently.
@@ -28,77 +30,106 @@ type Registration struct {
 }
 
 // Register claims name for the session: exactly one session of the scope can hold it. It returns when this process's view shows the claim, so
-// that what is read after it is true. If another session holds the name, the error is a *NameTakenError (ErrNameTaken) that says who
+// that what is read after it is true. If another session holds the name, or stands by for it, the error is a *NameTakenError (ErrNameTaken) that says who
 // and since when; a holder that does not answer a probe is reported to the keeper first, and Register waits until ctx ends, or for about a TTL,
-// for him to come back or to be ended. Registering again what the session holds is ok and changes nothing.
+// for him to come back or to be ended. Registering again what the session holds is ok and changes nothing. RegisterOptions.Conflict chooses
+// otherwise.
 //
 // Other errors: ErrBadName, ErrSessionEnded, ErrUnavailable, ErrUnknown when ctx ended before the outcome was known: if the claim comes after
 // all, the session gives the name up again.
 func (s *Session) Register(ctx context.Context, name string, opts *RegisterOptions) (*Registration, error) {
-	var o RegisterOptions
-	if opts != nil {
-		o = *opts
-	}
-	name, err := ParseName(name)
+	p, err := s.propose(name, opts)
 	if err != nil {
 		return nil, err
 	}
-	if o.Instance == "" {
-		o.Instance = s.id
-	}
-	if err := checkInstance(o.Instance); err != nil {
-		return nil, err
-	}
-	groups := make([]string, len(o.Groups))
-	for i, g := range o.Groups {
-		if groups[i], err = ParseName(g); err != nil {
-			return nil, err
-		}
+	if p.opts.Conflict == Queue {
+		return s.campaign(ctx, p)
 	}
 	ctx, cancel := s.r.merge(ctx)
 	defer cancel()
-	h, isNew, err := s.hold(nameKey(name))
+	h, isNew, err := s.hold(nameKey(p.name))
 	if err != nil {
 		return nil, err
 	}
 	if !isNew {
-		return s.again(ctx, h, name, o.Instance)
+		return s.again(ctx, h, p.name, p.opts.Instance)
 	}
-	reg := &Registration{h: h, name: name}
 	if err := s.settled(ctx); err != nil {
 		s.drop(h, err)
 		return nil, err
 	}
-	since := s.r.clock.Wall().UTC()
-	wants := []want{{h, func(over *entry) []byte {
+	if err := s.take(ctx, s.wants(p, h), p.opts.Conflict); err != nil {
+		return nil, err
+	}
+	return &Registration{h: h, name: p.name}, h.wait(ctx)
+}
+
+// proposal is a claim that was checked and is still to be made.
+type proposal struct {
+	name string
+	opts RegisterOptions // its instance and groups as they will be written
+}
+
+// propose checks what a caller wants to claim. Nothing is written.
+func (s *Session) propose(name string, opts *RegisterOptions) (p proposal, err error) {
+	if opts != nil {
+		p.opts = *opts
+	}
+	if p.name, err = ParseName(name); err != nil {
+		return p, err
+	}
+	if p.opts.Instance == "" {
+		p.opts.Instance = s.id
+	}
+	if err := checkInstance(p.opts.Instance); err != nil {
+		return p, err
+	}
+	groups := make([]string, len(p.opts.Groups))
+	for i, g := range p.opts.Groups {
+		if groups[i], err = ParseName(g); err != nil {
+			return p, err
+		}
+	}
+	p.opts.Groups = groups
+	return p, nil
+}
+
+// wants says what a claim writes: the name, and the memberships that the session does not have yet.
+func (s *Session) wants(p proposal, h *holding) []want {
+	o, since := p.opts, s.r.clock.Wall().UTC()
+	out := []want{{h: h, value: func(over *entry) []byte {
 		rec := nameRecord{Writer: nuid.Next(), V: recordVersion}
 		rec.Record = Record{
-			Name: name, Node: s.r.node, Session: s.id, Instance: o.Instance, Kind: o.Kind, Address: o.Address, Host: s.r.host,
+			Name: p.name, Node: s.r.node, Session: s.id, Instance: o.Instance, Kind: o.Kind, Address: o.Address, Host: s.r.host,
 			PID: s.lease.PID, Since: since, Metadata: o.Metadata, Labels: o.Labels,
 		}
-		if over != nil { // our own: an earlier claim of which we know no more
+		if over != nil && over.session == s.id { // an earlier claim of which we know no more
 			rec.Token = over.value.(*Record).Token
+		} else if over != nil {
+			rec.Why = replacedBy(o.Reason)
 		}
 		return encode(rec)
 	}}}
-	for _, g := range groups {
+	for _, g := range o.Groups {
 		if m, isNew, err := s.hold(groupKey(g, o.Instance)); err == nil && isNew {
-			wants = append(wants, want{m, s.memberValue(g, o.Instance, name, since, nil)})
+			out = append(out, want{h: m, value: s.memberValue(g, o.Instance, p.name, since, nil)})
 		}
 	}
-	if err := s.claim(ctx, wants); err != nil {
+	return out
+}
+
+// take makes a claim: then all of it is held, or none of it.
+func (s *Session) take(ctx context.Context, wants []want, conflict Conflict) error {
+	if err := s.claim(ctx, wants, conflict); err != nil {
 		for _, w := range wants {
 			s.drop(w.h, err)
 		}
-		return nil, closedOr(err, s.r)
+		return closedOr(err, s.r)
 	}
 	for _, w := range wants {
 		w.h.got()
 	}
-	if err := h.wait(ctx); err != nil {
-		return nil, err
-	}
-	return reg, nil
+	return nil
 }
 
 // again answers a claim of what the session claims or holds already.
@@ -153,54 +184,6 @@ func checkInstance(id string) error {
 	return nil
 }
 
-// standing returns nil when whoever holds a record holds it no more, and a *NameTakenError when it is clear that he does. A holder that
-// answers, and one of this process, does. One that does not is reported to the keeper, whose verdict is waited for.
-func (r *Registry) standing(ctx context.Context, held *entry) error {
-	taken := takenError(held)
-	r.mu.Lock()
-	own := r.sessions[held.session] != nil
-	patience := r.timing.ttl + 3*time.Second
-	r.mu.Unlock()
-	if own || r.peers == nil {
-		return taken
-	}
-	began := r.clock.Boot()
-	for {
-		probe, cancel := context.WithTimeout(ctx, probeTimeout)
-		_, err := r.peers.Request(probe, r.subject(held.session), nil)
-		cancel()
-		if err == nil || ctx.Err() != nil || r.clock.Boot()-began > patience {
-			return taken
-		}
-		data := encode(report{Session: held.session})
-		if err := r.peers.Publish(r.subject("report"), data); err != nil {
-			r.log.Debug("reporting a silent session", "session", held.session, "error", err)
-		}
-		if !pause(ctx, reportPause) {
-			return taken
-		}
-		if now, _ := r.view.claim(held.key); now.held == nil || now.held.session != held.session {
-			return nil
-		}
-	}
-}
-
-const (
-	probeTimeout = 500 * time.Millisecond
-	reportPause  = 100 * time.Millisecond
-)
-
-func takenError(held *entry) error {
-	switch v := held.value.(type) {
-	case *Record:
-		return &NameTakenError{Name: v.Name, Owner: *v}
-	case *Member:
-		return &NameTakenError{Name: v.Group + "/" + v.Instance, Owner: Record{
-			Node: v.Node, Session: v.Session, Instance: v.Instance, Since: v.Since, Revision: v.Revision}}
-	}
-	return ErrNameTaken
-}
-
 // Name is the name that is held.
 func (g *Registration) Name() string { return g.name }
 
@@ -229,12 +212,8 @@ func (g *Registration) Serving() bool { return g.h.given.Load() && g.h.session.V
 // Done is closed when the name is held no more.
 func (g *Registration) Done() <-chan struct{} { return g.h.done }
 
-// Err is nil while the name is held, then ErrUnregistered, ErrLost or ErrSessionEnded.
-func (g *Registration) Err() error {
-	g.h.mu.Lock()
-	defer g.h.mu.Unlock()
-	return g.h.err
-}
+// Err is nil while the name is held, then ErrUnregistered, ErrTransferred, ErrLost or ErrSessionEnded.
+func (g *Registration) Err() error { return g.h.error() }
 
 // Unregister gives the name up, and every membership of its instance, in one step. From the call on the owner holds nothing of it, whatever
 // comes of the write. Unregistering what is not held does nothing.
@@ -243,14 +222,7 @@ func (g *Registration) Unregister(ctx context.Context) error {
 		return nil
 	}
 	s := g.h.session
-	hs := []*holding{g.h}
-	for _, group := range s.r.view.groupsOf(g.Instance()) {
-		s.mu.Lock()
-		if m := s.holds[groupKey(group, g.Instance())]; m != nil {
-			hs = append(hs, m)
-		}
-		s.mu.Unlock()
-	}
+	hs := append([]*holding{g.h}, s.memberships(g.Instance())...)
 	return s.release(ctx, hs, ReasonUnregistered, ErrUnregistered)
 }
 

@@ -56,7 +56,8 @@ type Registry struct {
 	logSeen  moment // when this process first saw the log that it follows
 	pulsed   moment // when the newest pulse was applied
 	sessions map[string]*Session
-	opening  map[string]struct{} // lease ids whose creation is on its way
+	opening  map[string]struct{}   // lease ids whose creation is on its way
+	standbys map[string][]*Standby // of this process, by name
 	roll     rollCalls
 	waiting  []waiter
 	err      error
@@ -113,7 +114,7 @@ func Open(ctx context.Context, store kvstore.Store, opts *Options) (*Registry, e
 	r := &Registry{
 		store: store, peers: o.Peers, clock: o.Clock, log: o.Logger, scope: scope, node: o.Node, process: nuid.Next(), role: o.Role, host: host,
 		view: newView(), check: make(chan kvstore.Check, 1), timing: fallback, fallback: fallback, linkUp: true,
-		sessions: map[string]*Session{}, opening: map[string]struct{}{},
+		sessions: map[string]*Session{}, standbys: map[string][]*Standby{}, opening: map[string]struct{}{},
 		synced: make(chan struct{}), done: make(chan struct{}), tick: make(chan struct{}, 1),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())

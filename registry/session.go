@@ -16,6 +16,8 @@ import (
 type SessionOptions struct {
 	// Mode is Service where it is empty.
 	Mode Mode
+	// Receiver takes names that other sessions give to this one; nil takes none.
+	Receiver *Receiver
 	// Replaces is a session of this registry that has stopped serving: its lease, if it still stands, ends in the very step that opens
 	// the new one.
 	Replaces *Session
@@ -25,12 +27,13 @@ type SessionOptions struct {
 // A process may have many. It keeps itself alive until Close; when it ends otherwise, Done is closed and Err says why, and its owner
 // opens another and claims again. Its methods may be called concurrently.
 type Session struct {
-	r       *Registry
-	id      string
-	mode    Mode
-	created kvstore.Revision // of its lease: in the log from here on
-	done    chan struct{}
-	serving atomic.Pointer[moment] // from when its validity counts; nil while it may not serve
+	r        *Registry
+	id       string
+	mode     Mode
+	created  kvstore.Revision // of its lease: in the log from here on
+	done     chan struct{}
+	receiver *Receiver
+	serving  atomic.Pointer[moment] // from when its validity counts; nil while it may not serve
 
 	mu       sync.Mutex
 	lease    Lease
@@ -80,7 +83,7 @@ func (r *Registry) NewSession(ctx context.Context, opts *SessionOptions) (*Sessi
 }
 
 func (r *Registry) openSession(ctx context.Context, o SessionOptions) (*Session, error) {
-	s := &Session{r: r, id: nuid.Next(), mode: o.Mode, done: make(chan struct{}), attempts: map[uint64]attempt{}, holds: map[string]*holding{}}
+	s := &Session{r: r, id: nuid.Next(), mode: o.Mode, receiver: o.Receiver, done: make(chan struct{}), attempts: map[uint64]attempt{}, holds: map[string]*holding{}}
 	s.lease = Lease{Node: r.node, Session: s.id, Process: r.process, Host: r.host, PID: os.Getpid(), Mode: o.Mode, Started: r.clock.Wall().UTC()}
 	if r.peers != nil {
 		s.lease.Server, s.lease.Client, s.lease.Servers = r.peers.Link()

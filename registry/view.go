@@ -19,6 +19,7 @@ type view struct {
 	groups   map[string]map[string]*Member  // visible: group, instance
 	joined   map[string]map[string]*Member  // visible: instance, group
 	holds    map[string]map[string]*Record  // visible: instance, its names: a session that hosts none may have many
+	queues   map[string]map[string]*entry   // visible: name, instance that stands by for it
 	leases   map[string]*Lease              // sessions alive
 	revision kvstore.Revision
 	whole    kvstore.Revision // of the newest snapshot: nothing from before it is news
@@ -41,6 +42,7 @@ func (v *view) clear() {
 	v.groups = map[string]map[string]*Member{}
 	v.joined = map[string]map[string]*Member{}
 	v.holds = map[string]map[string]*Record{}
+	v.queues = map[string]map[string]*entry{}
 	v.leases = map[string]*Lease{}
 	v.revision = 0
 }
@@ -150,7 +152,7 @@ func (v *view) judge(changes []change, why Reason, collapsed bool) {
 		}
 		kind, session := splitKey(c.key)
 		switch kind {
-		case kindName, kindGroup:
+		case kindName, kindGroup, kindStandby:
 			touch(c.key, reason, reason != "")
 		case kindLease:
 			if v.records.alive(session) {
@@ -166,11 +168,29 @@ func (v *view) judge(changes []change, why Reason, collapsed bool) {
 	}
 	for _, key := range order {
 		reason := affected[key]
-		if kind, rest := splitKey(key); kind == kindName {
+		switch kind, rest := splitKey(key); kind {
+		case kindName:
 			v.judgeName(rest, key, reason, collapsed)
-		} else if group, instance, ok := splitGroup(rest); ok && kind == kindGroup {
-			v.judgeMember(group, instance, key, reason, collapsed)
+		case kindGroup, kindStandby:
+			of, instance, ok := splitGroup(rest)
+			if ok && kind == kindGroup {
+				v.judgeMember(of, instance, key, reason, collapsed)
+			} else if ok {
+				v.judgeStandby(of, instance, key, reason)
+			}
 		}
+	}
+}
+
+func (v *view) judgeStandby(name, instance, key string, reason Reason) {
+	e := v.records[key]
+	if v.records.visible(e) {
+		link(v.queues, name, instance, e)
+		return
+	}
+	if _, was := v.queues[name][instance]; was {
+		unlink(v.queues, name, instance)
+		v.fire(key, reason)
 	}
 }
 
@@ -179,7 +199,7 @@ func endReason(c change) Reason {
 	switch {
 	case c.new == nil:
 		return ReasonRemoved
-	case c.new.ended:
+	case c.new.ended, c.new.reason != "" && c.old != nil && c.old.session != c.new.session:
 		return c.new.reason
 	case c.old != nil && c.old.session != c.new.session:
 		return ReasonReplaced
@@ -292,11 +312,19 @@ func (v *view) newest(key string) *entry {
 	return v.records[key]
 }
 
-// claim judges whether key can be taken, and at which revision of the view that was so.
+// claim judges whether key can be taken, and at which revision of the view that was so. A name that is free but for its standbys has an heir.
 func (v *view) claim(key string) (claim, kvstore.Revision) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	return v.records.claim(key), v.revision
+	judged := v.records.claim(key)
+	if kind, name := splitKey(key); kind == kindName && judged.held == nil {
+		for _, e := range v.queues[name] {
+			if ahead(e, judged.heir) {
+				judged.heir = e
+			}
+		}
+	}
+	return judged, v.revision
 }
 
 // keysOf lists the keys whose newest record is the session's, its lease among them.

@@ -1,0 +1,92 @@
+package registry
+
+import (
+	"context"
+	"errors"
+
+	"github.com/toolbus/toolbus/kvstore"
+)
+
+// want is one record that a claim writes, or, of a standby that is elected, removes.
+type want struct {
+	h      *holding
+	value  func(over *entry) []byte // given what the judge saw there
+	remove bool
+}
+
+// claim writes records for the session, all or none, and returns when the view shows the outcome. What somebody else holds is decided by
+// the conflict policy: FirstWins waits until it is clear that the holder lives, and fails with *NameTakenError.
+func (s *Session) claim(ctx context.Context, wants []want, conflict Conflict) error {
+	r := s.r
+	var wait backoff
+	for {
+		if err := s.Err(); err != nil {
+			return err
+		}
+		ops, blocked := s.plan(wants, conflict)
+		if blocked.held != nil || blocked.heir != nil {
+			if err := r.standing(ctx, blocked, conflict); err != nil {
+				return err
+			}
+			continue
+		}
+		last, err := r.write(ctx, ops)
+		if err == nil {
+			return r.WaitFor(ctx, last)
+		}
+		if !r.settle(ctx, err, &wait) {
+			return err
+		}
+		if errors.Is(err, kvstore.ErrUnknown) && s.came(wants) {
+			return nil
+		}
+	}
+}
+
+// plan makes the writes of a claim from what the judge says now, or says what is in the way.
+func (s *Session) plan(wants []want, conflict Conflict) (ops []kvstore.Op, blocked claim) {
+	ops = make([]kvstore.Op, 0, len(wants))
+	for _, w := range wants {
+		judged, _ := s.r.view.claim(w.h.key)
+		if w.remove {
+			if judged.held != nil && judged.held.session == s.id {
+				ops = append(ops, kvstore.Op{Key: w.h.key, Value: s.r.tombstone(ReasonElected), Revision: judged.expect, Delete: true})
+			}
+			continue
+		}
+		foreign := judged.held != nil && judged.held.session != s.id
+		switch {
+		case foreign && (conflict != Replace || s.r.strict(judged.held.session)),
+			judged.heir != nil && conflict != Replace && !electing(wants, judged.heir):
+			return nil, judged
+		}
+		ops = append(ops, kvstore.Op{Key: w.h.key, Value: w.value(judged.held), Revision: judged.expect})
+	}
+	return ops, claim{}
+}
+
+// electing tells whether a claim is that of the heir itself: it removes its own place in the queue.
+func electing(wants []want, heir *entry) bool {
+	for _, w := range wants {
+		if w.remove && w.h.key == heir.key && heir.session == w.h.session.id {
+			return true
+		}
+	}
+	return false
+}
+
+// strict tells whether a session is one that only silence or its owner ends.
+func (r *Registry) strict(session string) bool {
+	lease, ok := r.view.lease(session)
+	return ok && lease.Mode == Strict
+}
+
+// came tells whether the view shows every record of a claim as the session's own: a write whose answer was lost had come.
+func (s *Session) came(wants []want) bool {
+	for _, w := range wants {
+		if e := s.r.view.newest(w.h.key); !w.remove && (e == nil || e.session != s.id) {
+			return false
+		}
+	}
+	return true
+}
