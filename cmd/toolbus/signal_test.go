@@ -80,13 +80,14 @@ func (p *program) says(t *testing.T, text string) string {
 	scan := bufio.NewScanner(p.errors)
 	var seen []string
 	for scan.Scan() {
-		seen = append(seen, scan.Text())
-		if strings.Contains(scan.Text(), text) {
+		line := scan.Text()
+		seen = append(seen, line)
+		if strings.Contains(line, text) {
 			go func() { // what follows must not block it
 				for scan.Scan() {
 				}
 			}()
-			return scan.Text()
+			return line
 		}
 	}
 	t.Fatalf("it did not say %q but %q", text, seen)
