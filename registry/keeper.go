@@ -16,12 +16,14 @@ import (
 type keeper struct {
 	r *Registry
 
-	mu    sync.Mutex
-	queue []func()
-	ready chan struct{}
+	mu      sync.Mutex
+	queue   []func()
+	reached kvstore.Revision // of the view, with the queue done
+	ready   chan struct{}
 
 	// What follows belongs to run's goroutine.
 	linkUp   bool
+	applied  kvstore.Revision // what this goroutine itself has taken in; the view may be ahead of it
 	holding  bool
 	last     kvstore.Revision // our newest pulse that was acknowledged
 	roll     kvstore.Revision // our newest regular pulse: its roll call is open, and the next one reports it; 0: none
@@ -81,12 +83,35 @@ const (
 // do puts work into the queue.
 func (k *keeper) do(fn func()) {
 	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.doLocked(fn)
+}
+
+func (k *keeper) doLocked(fn func()) {
 	k.queue = append(k.queue, fn)
-	k.mu.Unlock()
 	select {
 	case k.ready <- struct{}{}:
 	default:
 	}
+}
+
+// reach tells how far the view is, together with what that means for the keeper: nil is nothing, and wakes nobody.
+func (k *keeper) reach(revision kvstore.Revision, fn func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.reached = revision
+	if fn != nil {
+		k.doLocked(fn)
+	}
+}
+
+// drain takes all work out of the queue.
+func (k *keeper) drain() []func() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	work := k.queue
+	k.queue, k.applied = nil, k.reached
+	return work
 }
 
 // run is the keeper's goroutine. It ends with the registry.
@@ -94,10 +119,7 @@ func (k *keeper) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for k.r.ctx.Err() == nil {
-		k.mu.Lock()
-		work := k.queue
-		k.queue = nil
-		k.mu.Unlock()
+		work := k.drain()
 		for _, fn := range work {
 			fn()
 		}

@@ -10,7 +10,7 @@ import (
 
 // keep does what is due for who holds the pulse: the next pulse, verdicts, the sweep, the comparisons.
 func (k *keeper) keep(now time.Duration) time.Duration {
-	if k.r.Revision() < k.last { // the next pulse is built only when our view has applied the last one
+	if k.applied < k.last { // the next pulse is built only when we have taken in our last one, with every lease before it
 		if now > k.nextAt {
 			k.r.askCheck(kvstore.CheckTail)
 		}
@@ -43,20 +43,12 @@ func (k *keeper) keep(now time.Duration) time.Duration {
 func (k *keeper) beat(now time.Duration, verdicts []verdict) {
 	t := k.r.times()
 	p := k.pulse(false, k.roll)
-	var missed []*standing
+	missed, missing := k.missed()
 	if k.roll != 0 {
-		for _, st := range k.sessions {
-			if st.first > k.roll || st.answered >= k.roll {
-				p.Answered++ // or too young to have been called
-				continue
-			}
-			missed = append(missed, st)
-			p.Missing = append(p.Missing, st.lease.Session)
-		}
-		slices.Sort(p.Missing)
-		if len(p.Missing) > maxListed {
-			p.All, p.Missing = true, nil
-		}
+		p.Answered = len(k.sessions) - len(missing)
+	}
+	if p.Missing = missing; len(missing) > maxListed {
+		p.All, p.Missing = true, nil
 	}
 	k.suspects(p)
 	revision, ok := k.put(p, verdicts)
@@ -74,6 +66,17 @@ func (k *keeper) beat(now time.Duration, verdicts []verdict) {
 	if k.nextAt += t.pulse; k.nextAt < now+t.pulse/2 { // late: do not hurry after the lost time
 		k.nextAt = now + t.pulse
 	}
+}
+
+// missed lists who did not answer the roll call that is open. Who is too young was not called.
+func (k *keeper) missed() (missed []*standing, sessions []string) {
+	for id, st := range k.sessions {
+		if k.roll != 0 && st.first <= k.roll && st.answered != k.roll {
+			missed, sessions = append(missed, st), append(sessions, id)
+		}
+	}
+	slices.Sort(sessions)
+	return missed, sessions
 }
 
 // beatExtra puts out a pulse between two regular ones: to list suspects, or to carry verdicts whose grace is over.
@@ -198,11 +201,13 @@ func (k *keeper) onStep(changes []change, newLog bool) {
 			leases = append(leases, c)
 		}
 	}
+	revision := k.r.Revision()
 	if beat == nil && len(leases) == 0 && !newLog && !gone {
+		k.reach(revision, nil)
 		return
 	}
 	now := k.r.clock.Boot()
-	k.do(func() {
+	k.reach(revision, func() {
 		if newLog && k.holding {
 			k.resign("the log was made anew")
 		}
@@ -211,7 +216,7 @@ func (k *keeper) onStep(changes []change, newLog bool) {
 		}
 		if beat != nil {
 			k.seenAt = now
-			if k.holding && beat.Keeper != k.r.process {
+			if k.holding && beat.Keeper != k.r.process && beat.revision > k.last {
 				k.resign("another process keeps it")
 			}
 		}
@@ -235,7 +240,7 @@ func (k *keeper) onLease(c change, now time.Duration) {
 		st = &standing{first: lease.Revision}
 		k.sessions[session] = st
 	}
-	st.lease, st.heard = lease, now
+	st.lease, st.heard = lease, max(st.heard, now) // this may have waited while the pulse was taken over
 	if lease.Server != "" {
 		st.server, st.client, st.servers = lease.Server, lease.Client, lease.Servers
 	}
@@ -260,8 +265,10 @@ func (k *keeper) take(a answer) {
 			if !k.holding || a.Pulse > k.last || a.Pulse < k.roll {
 				continue
 			}
-			st.heard, st.unanswered = now, 0
-			st.answered = max(st.answered, a.Pulse)
+			st.heard, st.unanswered = max(st.heard, now), 0
+			if a.Pulse == k.roll { // an answer to a later, extra pulse is none to the roll call, which may be answered later still, unheard
+				st.answered = a.Pulse
+			}
 			if s := st.suspicion; s != nil && s.listed != 0 && a.Pulse >= s.listed {
 				st.clear()
 			}

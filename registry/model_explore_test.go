@@ -109,7 +109,7 @@ func replay[S comparable](m model[S], s S, back []int32, last int32) string {
 		nth, here := int32(-1), s
 		m.next(here, func(how step, to S, bad string) {
 			if nth++; nth == want {
-				fmt.Fprintf(&out, "  %-22s %s\n", how, m.show(to))
+				fmt.Fprintf(&out, "  %-32v %s\n", how, m.show(to))
 				s = to
 			}
 		})

@@ -12,7 +12,7 @@ import (
 
 const (
 	judgeSessions = 3
-	judgeFlight   = 3 // writes under way at once
+	judgeFlight   = 3  // writes under way at once
 	judgeMost     = 10 // entries in the log, with the larger bound
 	judgeName     = "n"
 )
