@@ -48,6 +48,8 @@ const DefaultURL = nats.DefaultURL
 const (
 	defaultTimeout      = 5 * time.Second
 	defaultDrainTimeout = 10 * time.Second
+	// A server that takes no bytes for so long is lost. nats.go holds the connection's lock while it writes, so its own minute would stop everything.
+	writeTimeout = 5 * time.Second
 )
 
 // Conn is one connection to NATS: to a node in this process, or to any NATS server of MinServerVersion or newer. It reconnects for ever, the first time
@@ -102,7 +104,7 @@ func connectNode(ctx context.Context, n *Node, opts *ConnectOptions) (*Conn, err
 	c := newConn(&named, "node", n)
 	if _, err := c.dial(ctx, "", &named); err != nil {
 		c.end("never connected")
-		if ctx.Err() == nil && !n.srv.Running() {
+		if ctx.Err() == nil && n.isClosing() {
 			err = ErrClosed
 		}
 		return nil, fmt.Errorf("connect to node %q: %w", n.name, dialError(ctx, err))

@@ -24,7 +24,7 @@ func (c *Conn) dial(ctx context.Context, url string, opts *ConnectOptions) (*nat
 	defer d.release()
 	nopts := c.natsOptions(ctx, opts)
 	if c.node != nil {
-		nopts = append(nopts, nats.InProcessServer(c.node.srv))
+		nopts = append(nopts, nats.InProcessServer(inProcess{c.node}))
 	} else {
 		nopts = append(nopts, nats.SetCustomDialer(d))
 	}
@@ -72,6 +72,7 @@ func (c *Conn) natsOptions(ctx context.Context, opts *ConnectOptions) []nats.Opt
 	nopts := []nats.Option{
 		nats.Name(c.name),
 		nats.Timeout(timeout),
+		nats.FlusherTimeout(writeTimeout),
 		nats.PingInterval(ping),
 		nats.MaxPingsOutstanding(maxPingsOut),
 		nats.MaxReconnects(-1),

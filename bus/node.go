@@ -55,6 +55,7 @@ type Node struct {
 
 	mu      sync.Mutex
 	conns   map[*Conn]struct{}
+	pipes   map[*pipeConn]struct{}
 	closing bool
 	ended   sync.WaitGroup // the goroutine that waits for the server's end
 	once    sync.Once
@@ -71,7 +72,7 @@ func StartNode(ctx context.Context, opts *NodeOptions) (*Node, error) {
 	if opts == nil {
 		opts = &NodeOptions{}
 	}
-	n := &Node{name: opts.Name, log: loggerOr(opts.Logger), conns: map[*Conn]struct{}{}, down: make(chan struct{})}
+	n := &Node{name: opts.Name, log: loggerOr(opts.Logger), conns: map[*Conn]struct{}{}, pipes: map[*pipeConn]struct{}{}, down: make(chan struct{})}
 	if n.name == "" && opts.Cluster == nil {
 		n.name = "node-" + strings.ToLower(nuid.Next()[14:])
 	}
@@ -135,7 +136,7 @@ func (n *Node) start(ctx context.Context, sopts *server.Options, creds nodeCreds
 	if err := n.waitListening(ctx); err != nil {
 		return err
 	}
-	if n.sys, err = nats.Connect("", nats.InProcessServer(srv), nats.UserInfo(creds.sysUser, creds.sysPass), nats.Name("toolbus system "+n.name),
+	if n.sys, err = nats.Connect("", nats.InProcessServer(inProcess{n}), nats.UserInfo(creds.sysUser, creds.sysPass), nats.Name("toolbus system "+n.name),
 		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectBufSize(-1)); err != nil {
 		return fmt.Errorf("bus: system connection: %w", err)
 	}
@@ -235,25 +236,12 @@ func (n *Node) dropConn(c *Conn) {
 	delete(n.conns, c)
 }
 
-// closeConns closes what Connect made, at once and without drain: the server is gone, or about to go.
-func (n *Node) closeConns(why string) {
-	n.mu.Lock()
-	n.closing = true
-	conns := make([]*Conn, 0, len(n.conns))
-	for c := range n.conns {
-		conns = append(conns, c)
-	}
-	n.mu.Unlock()
-	for _, c := range conns {
-		c.abort(why)
-	}
-}
-
 // Shutdown stops the node in good order: clients are told to go elsewhere, Raft leaders hand over, then the server stops. It takes
 // about a second where there are leaders to hand over or clients to move. Close the node's own connections first. When ctx ends the rest is done at once, as by Close, and
 // the context's error is returned.
 func (n *Node) Shutdown(ctx context.Context) error {
 	if n.srv != nil && n.url != "" && n.srv.Running() {
+		n.refuse()
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
