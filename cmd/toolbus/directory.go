@@ -12,17 +12,17 @@ import (
 	"github.com/toolbus/toolbus/registry"
 )
 
-// server is a registration as this program shows it, for people and in JSON.
-type server struct {
+// listed is a registration as this program shows it, for people and in JSON.
+type listed struct {
 	header
 	Scope string `json:"scope"`
 	State string `json:"state"`
 	registry.Record
 }
 
-func (e *env) describe(rec registry.Record, state string) server {
+func (e *env) describe(rec registry.Record, state string) listed {
 	rec.Since = rec.Since.UTC()
-	return server{head("Server"), e.scope, state, rec}
+	return listed{head("Server"), e.scope, state, rec}
 }
 
 const (

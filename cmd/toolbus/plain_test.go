@@ -1,0 +1,125 @@
+package main
+
+import (
+	"encoding/json"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/toolbus/toolbus/bus/bustest"
+)
+
+// whereis asks as a user would, and returns what it prints and its exit code.
+func whereis(t *testing.T, url, name string) (found struct{ State, Instance, Session string }, exit int) {
+	t.Helper()
+	out, err := exec.Command("toolbus", "-s", url, "whereis", name, "-o", "json").Output()
+	if err == nil {
+		if err := json.Unmarshal(out, &found); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return found, exitCode(err)
+}
+
+func serve(t *testing.T, url, name string) *program {
+	t.Helper()
+	p := start(t, "-s", url, "run", name, "--", "fakeserver")
+	p.says(t, name+" is on the bus")
+	return p
+}
+
+func kill(t *testing.T, p *program) {
+	t.Helper()
+	if err := p.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	p.end(t)
+}
+
+// A stock nats-server, of whose events nobody hears, and nobody else there to keep the scope: the name of a killed server stays, is shown as
+// what it is, and is had again by the same server, started again.
+func TestKilledAloneOnPlainNATS(t *testing.T) {
+	url := bustest.Plain(t).ClientURL()
+	first := serve(t, url, "fake")
+	was, _ := whereis(t, url, "fake")
+	if was.State != stateOK {
+		t.Fatalf("a living owner is %q", was.State)
+	}
+	kill(t, first)
+	if now, exit := whereis(t, url, "fake"); exit != 0 || now.Session != was.Session || now.State != stateSilent {
+		t.Errorf("a dead owner is %+v (exit %d), not silent", now, exit)
+	}
+	if exit := exitCode(exec.Command("toolbus", "-s", url, "call", "fake", "add", "a=5", "b=3").Run()); exit != classNoAnswer.exit {
+		t.Errorf("a call to it: exit code %d, not %d", exit, classNoAnswer.exit)
+	}
+	began := time.Now()
+	serve(t, url, "fake")
+	took := time.Since(began)
+	t.Logf("started again, it has its name after %s", took)
+	if took > 5*time.Second {
+		t.Errorf("started again, it has its name only after %s", took)
+	}
+	if now, exit := whereis(t, url, "fake"); exit != 0 || now.Session == was.Session || now.State != stateOK {
+		t.Errorf("then it is %+v (exit %d)", now, exit)
+	}
+}
+
+// With another long-lived process there, a killed server is gone by itself.
+func TestKilledInCompanyOnPlainNATS(t *testing.T) {
+	url := bustest.Plain(t).ClientURL()
+	serve(t, url, "other")
+	doomed := serve(t, url, "fake")
+	kill(t, doomed)
+	began := time.Now()
+	if err := exec.Command("toolbus", "-s", url, "wait", "fake", "--for", "gone", "--timeout", patience.String()).Run(); err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(began)
+	t.Logf("gone after %s", took)
+	if took > 3*time.Second {
+		t.Errorf("gone only after %s", took)
+	}
+	if now, exit := whereis(t, url, "other"); exit != 0 || now.State != stateOK {
+		t.Errorf("the other is %+v (exit %d)", now, exit)
+	}
+}
+
+// Credentials that are refused are exit 3; those of flags and of variables are used.
+func TestCredentials(t *testing.T) {
+	srv, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), DisableJetStreamBanner: true,
+		Username: "alice", Password: "secret",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go srv.Start()
+	if !srv.ReadyForConnections(patience) {
+		t.Fatal("the server does not come up")
+	}
+	t.Cleanup(func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	})
+	for _, c := range []struct {
+		args, env []string
+		exit      int
+	}{
+		{nil, nil, 3},
+		{[]string{"--user", "alice", "--password", "wrong"}, nil, 3},
+		{[]string{"--user", "alice", "--password", "secret"}, nil, 0},
+		{nil, []string{"NATS_USER=alice", "NATS_PASSWORD=secret"}, 0},
+		{[]string{"--password", "secret"}, []string{"NATS_USER=alice", "NATS_PASSWORD=wrong"}, 0},
+		{[]string{"--creds", "/no/such/file"}, nil, 2},
+	} {
+		cmd := exec.Command("toolbus", append([]string{"-s", srv.ClientURL(), "ls"}, c.args...)...)
+		cmd.Env = append(cmd.Environ(), c.env...)
+		out, err := cmd.CombinedOutput()
+		if got := exitCode(err); got != c.exit {
+			t.Errorf("%v %v: exit code %d, not %d: %s", c.args, c.env, got, c.exit, out)
+		}
+	}
+}
