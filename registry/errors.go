@@ -21,14 +21,16 @@ var (
 	ErrUnregistered = errors.New("registry: unregistered")
 	// ErrTransferred: the name was given to another session by its owner.
 	ErrTransferred = errors.New("registry: transferred")
-	// ErrDeclined: the session that a name was to be given to does not take it.
-	ErrDeclined = errors.New("registry: transfer declined")
+	// ErrDeclined: a session was asked for something and does not do it: take a name, join a group.
+	ErrDeclined = errors.New("registry: declined")
 	// ErrElected: the standby's turn has come; it waits no more.
 	ErrElected = errors.New("registry: elected")
 	// ErrLost: the name is held by somebody else now, or its record was removed by another hand.
 	ErrLost = errors.New("registry: registration lost")
 	// ErrLagged: the reader of a watch was slower than its buffer allows; it has to start over.
 	ErrLagged = errors.New("registry: watch too slow")
+	// ErrNoCounters: the registry was opened without counters.
+	ErrNoCounters = errors.New("registry: no counters")
 	// ErrClosed: the registry was closed.
 	ErrClosed = errors.New("registry: closed")
 	// ErrNotSynced: the view has not loaded its first snapshot when the context ended.

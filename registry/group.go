@@ -83,3 +83,18 @@ func (m *Membership) Leave(ctx context.Context) error {
 	}
 	return m.h.session.release(ctx, []*holding{m.h}, ReasonLeft, ErrUnregistered)
 }
+
+// leave takes an instance of the session out of a group.
+func (s *Session) leave(ctx context.Context, group, instance string) error {
+	group, err := ParseName(group)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	h := s.holds[groupKey(group, instance)]
+	s.mu.Unlock()
+	if h == nil {
+		return nil
+	}
+	return s.release(ctx, []*holding{h}, ReasonLeft, ErrUnregistered)
+}

@@ -21,7 +21,8 @@ type holding struct {
 	value    any // *Record or *Member, as it was last applied
 	revision kvstore.Revision
 	err      error
-	ended    func() // called once, when it is held no more
+	turn     chan struct{} // held by who changes it, where changes have to be one after the other; nil until then
+	ended    func()        // called once, when it is held no more
 }
 
 // hold adds a holding to what the session wants, unless it is there already: then that one.

@@ -4,17 +4,19 @@ import "strings"
 
 // The kinds of keys. What follows the kind is in the comment; the last token ends the name or group before it, so those may have dots.
 const (
-	kindLease   = "leases"  // <session>
-	kindName    = "names"   // <name>
-	kindGroup   = "groups"  // <group>.<instance>
-	kindStandby = "standby" // <name>.<instance>
-	keyPulse    = "pulse"
-	keyBarrier  = "barrier" // <process>
+	kindLease    = "leases"     // <session>
+	kindName     = "names"      // <name>
+	kindGroup    = "groups"     // <group>.<instance>
+	kindStandby  = "standby"    // <name>.<instance>
+	kindProperty = "properties" // <session>.<key>
+	keyPulse     = "pulse"
+	keyBarrier   = "barrier" // <process>
 )
 
 func leaseKey(session string) string          { return kindLease + "." + session }
 func nameKey(name string) string              { return kindName + "." + name }
 func standbyKey(name, instance string) string { return kindStandby + "." + name + "." + instance }
+func propertyKey(session, key string) string  { return kindProperty + "." + session + "." + key }
 func groupKey(group, instance string) string  { return kindGroup + "." + group + "." + instance }
 
 // splitKey takes the kind off a key. The kinds that this version does not know (standby, replicas, properties, others') are for others.

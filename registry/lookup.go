@@ -125,6 +125,6 @@ func (v *view) keeper() (Keeper, bool) {
 // Probe asks a session whether it listens: nil if it answers, an error with NoResponders() true if nobody does, another if no answer came in
 // time. It is for commands, where the pulse has stopped.
 func Probe(ctx context.Context, peers Peers, scope, session string) error {
-	_, err := peers.Request(ctx, "toolbus.ctl."+scope+"."+session, nil)
+	_, err := peers.Request(ctx, controlSubject(scope, session), nil)
 	return err
 }

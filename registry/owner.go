@@ -100,7 +100,7 @@ func (r *Registry) ownStep(changes []change, newLog bool) {
 			}
 		case kind == kindLease:
 			r.ownLease(rest, c)
-		case kind == kindName || kind == kindGroup || kind == kindStandby:
+		case kind == kindName || kind == kindGroup || kind == kindStandby || kind == kindProperty:
 			r.ownRecord(c)
 		}
 	}

@@ -136,18 +136,19 @@ func encode(v any) []byte {
 type entry struct {
 	key      string
 	revision kvstore.Revision
+	stored   int64  // when, by the store's clock, in Unix nanoseconds; for people
 	ended    bool   // a tombstone
 	reason   Reason // of the tombstone, or what the record says to the owner before
 	from     string // who gave the name away
 	session  string // whose record it is; empty for what holds nothing
 	writer   string
-	value    any // *Lease, *Record, *Member, *Waiting, *pulse, or nil
+	value    any // *Lease, *Record, *Member, *Waiting, *Property, *pulse, or nil
 	bad      string
 }
 
 // decode turns an entry of the log into one of the view. It never fails: what is wrong with a record is in bad.
 func decode(e kvstore.Entry) *entry {
-	out := &entry{key: e.Key, revision: e.Revision, ended: e.Tombstone()}
+	out := &entry{key: e.Key, revision: e.Revision, stored: e.Time.UnixNano(), ended: e.Tombstone()}
 	switch e.Operation {
 	case kvstore.Expire:
 		out.reason = ReasonExpired
@@ -205,6 +206,8 @@ func decode(e kvstore.Entry) *entry {
 		if err == nil {
 			out.session, out.writer, out.value = rec.Session, rec.Writer, &rec.Waiting
 		}
+	case kindProperty:
+		err = out.decodeProperty(rest, e.Value)
 	case keyPulse:
 		p := new(pulse)
 		if err = json.Unmarshal(e.Value, p); err == nil {

@@ -44,8 +44,10 @@ func checkEntry(t *testing.T, in kvstore.Entry, e *entry) {
 		if in.Key != keyPulse && kind != keyPulse || v.revision != in.Revision {
 			t.Fatalf("decode(%+v) = %+v", in, v)
 		}
-	default:
-		t.Fatalf("decode(%+v) = %T", in, v)
+	default: // of another room: its own tests say what it holds; it is somebody's
+		if e.session == "" {
+			t.Fatalf("decode(%+v) = %T of nobody", in, v)
+		}
 	}
 }
 
@@ -169,7 +171,7 @@ func TestDecodeOthers(t *testing.T) {
 	if e.reason != ReasonExpired || !e.ended {
 		t.Errorf("an expiry: %+v", e)
 	}
-	for _, foreign := range []string{"replicas.a.I", "properties.S.k", "barrier.p", "x"} {
+	for _, foreign := range []string{"replicas.a.I", "later.S.k", "barrier.p", "x"} {
 		if e := decode(kvstore.Entry{Key: foreign, Value: []byte(`{"session":"S"}`), Revision: 1}); e.session != "" || e.value != nil || e.bad != "" {
 			t.Errorf("%s is not ours: %+v", foreign, e)
 		}

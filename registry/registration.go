@@ -275,16 +275,5 @@ func (g *Registration) Join(ctx context.Context, group string, opts *JoinOptions
 
 // Leave takes the instance of this registration out of a group. Leaving a group that it is not in does nothing.
 func (g *Registration) Leave(ctx context.Context, group string) error {
-	group, err := ParseName(group)
-	if err != nil {
-		return err
-	}
-	s := g.h.session
-	s.mu.Lock()
-	h := s.holds[groupKey(group, g.Instance())]
-	s.mu.Unlock()
-	if h == nil {
-		return nil
-	}
-	return s.release(ctx, []*holding{h}, ReasonLeft, ErrUnregistered)
+	return g.h.session.leave(ctx, group, g.Instance())
 }

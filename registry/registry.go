@@ -26,6 +26,8 @@ type Options struct {
 	Role Role
 	// TTL and Pulse are used where the log does not say its own; 0 is DefaultTTL and DefaultPulse.
 	TTL, Pulse time.Duration
+	// Counters keep the counters of the scope. nil is none, but for a process that has no Peers: its own memory.
+	Counters kvstore.Counters
 	// Logger takes one line an event; nil discards.
 	Logger *slog.Logger
 	// Clock is the machine's clock; nil reads it. Tests give another.
@@ -35,18 +37,19 @@ type Options struct {
 // Registry is one process's part in a scope: a view that follows the log, the sessions that this process owns, and, when it is its turn, the
 // keeper. Its methods may be called concurrently.
 type Registry struct {
-	store   kvstore.Store
-	peers   Peers
-	clock   Clock
-	log     *slog.Logger
-	scope   string
-	node    string
-	process string // an id of this very process and registry
-	role    Role
-	host    string
-	view    *view
-	keeper  *keeper
-	check   chan kvstore.Check
+	store    kvstore.Store
+	counters kvstore.Counters // nil: none
+	peers    Peers
+	clock    Clock
+	log      *slog.Logger
+	scope    string
+	node     string
+	process  string // an id of this very process and registry
+	role     Role
+	host     string
+	view     *view
+	keeper   *keeper
+	check    chan kvstore.Check
 
 	mu       sync.Mutex
 	timing   timing
@@ -98,6 +101,9 @@ func Open(ctx context.Context, store kvstore.Store, opts *Options) (*Registry, e
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Counters == nil && o.Peers == nil {
+		o.Counters = &kvstore.MemoryCounters{}
+	}
 	if o.Clock == nil {
 		o.Clock = systemClock{}
 	}
@@ -112,7 +118,7 @@ func Open(ctx context.Context, store kvstore.Store, opts *Options) (*Registry, e
 		return nil, err
 	}
 	r := &Registry{
-		store: store, peers: o.Peers, clock: o.Clock, log: o.Logger, scope: scope, node: o.Node, process: nuid.Next(), role: o.Role, host: host,
+		store: store, counters: o.Counters, peers: o.Peers, clock: o.Clock, log: o.Logger, scope: scope, node: o.Node, process: nuid.Next(), role: o.Role, host: host,
 		view: newView(), check: make(chan kvstore.Check, 1), timing: fallback, fallback: fallback, linkUp: true,
 		sessions: map[string]*Session{}, standbys: map[string][]*Standby{}, opening: map[string]struct{}{},
 		synced: make(chan struct{}), done: make(chan struct{}), tick: make(chan struct{}, 1),
@@ -127,6 +133,9 @@ func Open(ctx context.Context, store kvstore.Store, opts *Options) (*Registry, e
 	r.wg.Go(r.own)
 	if r.role != Never {
 		r.wg.Go(r.keeper.run)
+		if r.counters != nil {
+			r.wg.Go(r.sweepCounters)
+		}
 	}
 	return r, nil
 }
@@ -164,7 +173,9 @@ func (r *Registry) unlisten() {
 }
 
 // subject names a subject of this scope's control plane.
-func (r *Registry) subject(rest string) string { return "toolbus.ctl." + r.scope + "." + rest }
+func (r *Registry) subject(rest string) string { return controlSubject(r.scope, rest) }
+
+func controlSubject(scope, rest string) string { return "toolbus.ctl." + scope + "." + rest }
 
 // Close ends the sessions of this process, each with one entry, while ctx lasts, then stops all that Open started. What ctx leaves undone
 // the keeper does later. Close returns the first error that a session's end met.

@@ -97,7 +97,7 @@ func (r *Registry) openSession(ctx context.Context, o SessionOptions) (*Session,
 	r.sessions[s.id] = s // so that its lease is recognised when the view applies it
 	r.mu.Unlock()
 	if r.peers != nil {
-		stop, err := r.peers.Subscribe(r.subject(s.id), s.probed)
+		stop, err := r.peers.Subscribe(r.subject(s.id), s.asked)
 		if err != nil {
 			return nil, r.refuse(s, err)
 		}

@@ -17,18 +17,6 @@ type Receiver struct {
 	Received func(*Registration)
 }
 
-// offer is what the owner of a name asks the session that is to get it, on that session's own subject.
-type offer struct {
-	Transfer *Record `json:"transfer"`
-}
-
-type offerAnswer struct {
-	Session  string `json:"session"`
-	Valid    bool   `json:"valid"`
-	Instance string `json:"instance,omitempty"`
-	Accepts  bool   `json:"accepts,omitempty"`
-}
-
 const offerTimeout = 2 * time.Second
 
 // Transfer gives the name to another session, as one entry of the log: at no moment does nobody hold it, and the token grows. The other session
@@ -84,9 +72,9 @@ func (r *Registry) offer(ctx context.Context, session string, rec Record) (insta
 	r.mu.Lock()
 	own := r.sessions[session]
 	r.mu.Unlock()
-	data := encode(offer{Transfer: &rec})
+	data := encode(question{Transfer: &rec})
 	if own != nil {
-		data = own.probed(data)
+		data = own.asked(data)
 	} else if r.peers == nil {
 		return "", ErrNotFound
 	} else {
@@ -96,29 +84,25 @@ func (r *Registry) offer(ctx context.Context, session string, rec Record) (insta
 			return "", err
 		}
 	}
-	a, ok := unmarshal[offerAnswer](data)
+	a, ok := unmarshal[reply](data)
 	if !ok || !a.Accepts || checkInstance(a.Instance) != nil || a.Instance == "" {
 		return "", ErrDeclined
 	}
 	return a.Instance, nil
 }
 
-// probed answers who asks whether a session still listens, and who offers it a name.
-func (s *Session) probed(data []byte) []byte {
-	if s.Err() != nil {
-		return nil
+// accept answers an offer.
+func (s *Session) accept(offered Record, a *reply) {
+	if s.receiver == nil || s.receiver.Received == nil {
+		return
 	}
-	a := offerAnswer{Session: s.id, Valid: s.Valid()}
-	if o, ok := unmarshal[offer](data); ok && o.Transfer != nil && s.receiver != nil && s.receiver.Received != nil {
-		a.Instance, a.Accepts = s.id, true
-		if s.receiver.Accept != nil {
-			a.Instance, a.Accepts = s.receiver.Accept(*o.Transfer)
-		}
-		if a.Accepts && a.Instance == "" {
-			a.Instance = s.id
-		}
+	a.Instance, a.Accepts = s.id, true
+	if s.receiver.Accept != nil {
+		a.Instance, a.Accepts = s.receiver.Accept(offered)
 	}
-	return encode(a)
+	if a.Accepts && a.Instance == "" {
+		a.Instance = s.id
+	}
 }
 
 // received takes in a name that another session gave to this one. Without a receiver it is not wanted, and goes.

@@ -3,6 +3,7 @@ package registry
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,13 +15,15 @@ import (
 type view struct {
 	mu       sync.RWMutex
 	records  records
-	keys     map[string]map[string]struct{} // session: the keys whose newest record is its
-	names    map[string]*Record             // visible
-	groups   map[string]map[string]*Member  // visible: group, instance
-	joined   map[string]map[string]*Member  // visible: instance, group
-	holds    map[string]map[string]*Record  // visible: instance, its names: a session that hosts none may have many
-	queues   map[string]map[string]*entry   // visible: name, instance that stands by for it
-	leases   map[string]*Lease              // sessions alive
+	keys     map[string]map[string]struct{}  // session: the keys whose newest record is its
+	names    map[string]*Record              // visible
+	groups   map[string]map[string]*Member   // visible: group, instance
+	joined   map[string]map[string]*Member   // visible: instance, group
+	holds    map[string]map[string]*Record   // visible: instance, its names: a session that hosts none may have many
+	queues   map[string]map[string]*entry    // visible: name, instance that stands by for it
+	leases   map[string]*Lease               // sessions alive
+	props    map[string]map[string]*Property // visible: session, key
+	having   map[string]map[string]*Property // the same: key, session
 	revision kvstore.Revision
 	whole    kvstore.Revision // of the newest snapshot: nothing from before it is news
 	log      string
@@ -44,6 +47,8 @@ func (v *view) clear() {
 	v.holds = map[string]map[string]*Record{}
 	v.queues = map[string]map[string]*entry{}
 	v.leases = map[string]*Lease{}
+	v.props = map[string]map[string]*Property{}
+	v.having = map[string]map[string]*Property{}
 	v.revision = 0
 }
 
@@ -152,7 +157,7 @@ func (v *view) judge(changes []change, why Reason, collapsed bool) {
 		}
 		kind, session := splitKey(c.key)
 		switch kind {
-		case kindName, kindGroup, kindStandby:
+		case kindName, kindGroup, kindStandby, kindProperty:
 			touch(c.key, reason, reason != "")
 		case kindLease:
 			if v.records.alive(session) {
@@ -171,6 +176,10 @@ func (v *view) judge(changes []change, why Reason, collapsed bool) {
 		switch kind, rest := splitKey(key); kind {
 		case kindName:
 			v.judgeName(rest, key, reason, collapsed)
+		case kindProperty:
+			if session, name, ok := strings.Cut(rest, "."); ok {
+				v.judgeProperty(session, name, key, reason, collapsed)
+			}
 		case kindGroup, kindStandby:
 			of, instance, ok := splitGroup(rest)
 			if ok && kind == kindGroup {

@@ -12,12 +12,25 @@ import (
 type folded struct {
 	names   map[string]Record
 	members map[string]Member
+	props   map[string]Property
+	synced  bool
+}
+
+// holders counts the sessions that have a property of a key.
+func (f *folded) holders(key string) (n int) {
+	for _, p := range f.props {
+		if p.Key == key {
+			n++
+		}
+	}
+	return n
 }
 
 // fold takes one event in. An event that does not fit what was told before is a failure.
 func (f *folded) fold(t *testing.T, ev Event) {
 	t.Helper()
 	name, member := ev.Record.Name, groupKey(ev.Member.Group, ev.Member.Instance)
+	property := propertyKey(ev.Property.Session, ev.Property.Key)
 	_, held := f.names[name]
 	_, in := f.members[member]
 	ok := true
@@ -36,7 +49,17 @@ func (f *folded) fold(t *testing.T, ev Event) {
 	case Left:
 		ok = in && ev.Reason != ""
 		delete(f.members, member)
+	case PropertySet:
+		f.props[property] = ev.Property
+	case PropertyGone:
+		_, has := f.props[property]
+		ok = has && ev.Reason != ""
+		delete(f.props, property)
 	}
+	if holders := f.holders(ev.Property.Key); ok && ev.Property.Key != "" && f.synced {
+		ok = holders == ev.Holders
+	}
+	f.synced = f.synced || ev.Kind == Synced
 	if !ok {
 		t.Fatalf("%s of %q%q does not fit what was told before (there: %v, %v; reason %q)", ev.Kind, name, member, held, in, ev.Reason)
 	}
@@ -45,7 +68,7 @@ func (f *folded) fold(t *testing.T, ev Event) {
 // watch begins a watch of a view and folds what it tells first.
 func watch(t *testing.T, v *view) (*watcher, *folded) {
 	w := &watcher{news: make(chan Event, 4096)}
-	f := &folded{map[string]Record{}, map[string]Member{}}
+	f := &folded{names: map[string]Record{}, members: map[string]Member{}, props: map[string]Property{}}
 	first := v.subscribe(w)
 	for _, ev := range first {
 		f.fold(t, ev)
@@ -150,7 +173,7 @@ func TestEventsFoldToTheView(t *testing.T) {
 						t.Fatalf("%+v at revision %d, gap %v", ev, v.revision, gap)
 					}
 				}
-				sameMeaning(t, "events and the view", meaning{r.f.names, r.f.members, want.leases, want.holds}, want)
+				sameMeaning(t, "events and the view", meaning{r.f.names, r.f.members, want.leases, want.holds, r.f.props}, want)
 			}
 			for _, n := range notices {
 				ended := !n.over && holder(v.records, n.key) != n.holder

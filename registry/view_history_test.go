@@ -60,7 +60,7 @@ func (h *history) entry(taken map[string]bool) kvstore.Entry {
 
 func (h *history) any() kvstore.Entry {
 	session := h.anybody()
-	switch h.IntN(16) {
+	switch h.IntN(18) {
 	case 0, 1:
 		h.opened++
 		return putLease(fmt.Sprintf("S%d", h.opened))
@@ -92,6 +92,12 @@ func (h *history) any() kvstore.Entry {
 		return put(nameKey(name), fmt.Appendf(nil, `{"v":7,"name":%q,"session":%q,"instance":"I1","later":{"x":[1,2]}}`, name, session))
 	case 14:
 		return put([]string{"standby.a.I1", "replicas.a.I2", "properties." + session + ".k", "barrier.p", "x"}[h.IntN(5)], []byte(`{"session":"`+session+`"}`))
+	}
+	if h.IntN(4) == 0 {
+		return del(propertyKey(session, "k"), ReasonUnregistered)
+	}
+	if h.IntN(3) > 0 {
+		return putProperty(session, []string{"k", "l"}[h.IntN(2)], fmt.Sprint(h.IntN(9)))
 	}
 	return put(keyPulse, encode(&pulse{Keeper: "P", Leases: len(h.living)}))
 }

@@ -58,6 +58,10 @@ func putMember(group, instance, session string) kvstore.Entry {
 	return put(groupKey(group, instance), encode(groupRecord{Member: Member{Group: group, Session: session, Instance: instance}, V: recordVersion}))
 }
 
+func putProperty(session, key, value string) kvstore.Entry {
+	return put(propertyKey(session, key), encode(propertyRecord{Property: Property{Session: session, Key: key, Value: value}, V: recordVersion}))
+}
+
 func del(key string, reason Reason) kvstore.Entry {
 	return kvstore.Entry{Key: key, Operation: kvstore.Delete, Value: encode(tombstone{Reason: reason, V: recordVersion})}
 }
@@ -68,11 +72,16 @@ type meaning struct {
 	members map[string]Member // by key
 	leases  map[string]Lease
 	holds   map[string]string // instance: its name, the one claimed first
+	props   map[string]Property
+}
+
+func noMeaning() meaning {
+	return meaning{map[string]Record{}, map[string]Member{}, map[string]Lease{}, map[string]string{}, map[string]Property{}}
 }
 
 // meaningOf says what a set of records means, from scratch.
 func meaningOf(rs records) meaning {
-	m := meaning{map[string]Record{}, map[string]Member{}, map[string]Lease{}, map[string]string{}}
+	m := noMeaning()
 	for key, e := range rs {
 		if !rs.visible(e) {
 			continue
@@ -87,6 +96,8 @@ func meaningOf(rs records) meaning {
 			m.members[key] = *v
 		case *Lease:
 			m.leases[v.Session] = *v
+		case *Property:
+			m.props[key] = *v
 		}
 	}
 	return m
@@ -94,7 +105,7 @@ func meaningOf(rs records) meaning {
 
 // meaning is what a view shows, through all that reads it.
 func (v *view) meaning() meaning {
-	m := meaning{map[string]Record{}, map[string]Member{}, map[string]Lease{}, map[string]string{}}
+	m := noMeaning()
 	for _, name := range v.listNames() {
 		rec, _ := v.whereis(name)
 		m.names[name] = rec
@@ -110,6 +121,14 @@ func (v *view) meaning() meaning {
 	}
 	for _, l := range v.listLeases() {
 		m.leases[l.Session] = l
+		for key, value := range v.propertiesOf(l.Session) {
+			all, _ := v.findProperty(key)
+			for _, p := range all {
+				if p.Session == l.Session && p.Value == value {
+					m.props[propertyKey(l.Session, key)] = p
+				}
+			}
+		}
 	}
 	return m
 }
@@ -131,6 +150,13 @@ func checkView(t *testing.T, v *view) {
 	}
 	if len(joined) != len(v.joined) || len(want.holds) != len(v.holds) {
 		t.Fatalf("the view keeps %d instances in groups and %d with a name, the records say %d and %d", len(v.joined), len(v.holds), len(joined), len(want.holds))
+	}
+	having := 0
+	for _, sessions := range v.having {
+		having += len(sessions)
+	}
+	if having != len(want.props) {
+		t.Fatalf("the view finds %d properties by key, the records have %d", having, len(want.props))
 	}
 	keys := map[string]int{}
 	for _, e := range v.records {
@@ -167,7 +193,7 @@ func sameMeaning(t *testing.T, what string, got, want meaning) {
 // diff says what differs, for people.
 func (m meaning) diff(want meaning) string {
 	return diffMap("name", m.names, want.names) + diffMap("member", m.members, want.members) +
-		diffMap("lease", m.leases, want.leases) + diffMap("instance", m.holds, want.holds)
+		diffMap("lease", m.leases, want.leases) + diffMap("instance", m.holds, want.holds) + diffMap("property", m.props, want.props)
 }
 
 func diffMap[V any](what string, got, want map[string]V) (out string) {

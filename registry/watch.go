@@ -19,24 +19,29 @@ const (
 	Joined        EventKind = "joined"         // a group has a member
 	MemberUpdated EventKind = "member updated" // what is said about the member changed
 	Left          EventKind = "left"           // a member is gone
+	PropertySet   EventKind = "property set"   // a session has a property, or another value of it
+	PropertyGone  EventKind = "property gone"  // a session has it no more
 	Synced        EventKind = "synced"         // what was there when the watch began has been told; what follows is news
 )
 
 // Event is one change of what is visible, in the order of the log.
 type Event struct {
 	Kind      EventKind
-	Record    Record // of a name
-	Member    Member // of a group
-	Reason    Reason // why something ended
+	Record    Record   // of a name
+	Member    Member   // of a group
+	Property  Property // of a session
+	Holders   int      // of a property's key: how many living sessions have one, after this
+	Reason    Reason   // why something ended
 	Revision  kvstore.Revision
 	Collapsed bool // the view had a gap here: what happened in between is not told, only its result
 }
 
 // WatchOptions choose what a watch tells; nil is everything.
 type WatchOptions struct {
-	Name   string // only this name
-	Group  string // only this group
-	Buffer int    // how many events a slow reader may be behind; 0 is 1024
+	Name     string // only this name
+	Group    string // only this group
+	Property string // only properties of this key
+	Buffer   int    // how many events a slow reader may be behind; 0 is 1024
 }
 
 // Watch tells first what is there, then Synced, then every change, until ctx ends: then it ends without an error. A reader that falls
@@ -61,6 +66,14 @@ func (r *Registry) Watch(ctx context.Context, opts *WatchOptions) iter.Seq2[Even
 				return
 			}
 			*name = folded
+		}
+		if o.Property != "" {
+			folded, err := ParseKey(o.Property)
+			if err != nil {
+				yield(Event{}, err)
+				return
+			}
+			o.Property = folded
 		}
 		if err := r.WaitSynced(ctx); err != nil {
 			if ctx.Err() == nil {
@@ -105,9 +118,11 @@ type watcher struct {
 func (w *watcher) wants(ev *Event) bool {
 	switch ev.Kind {
 	case Registered, Updated, Unregistered:
-		return w.opts.Group == "" && (w.opts.Name == "" || w.opts.Name == ev.Record.Name)
+		return w.opts.Property == "" && w.opts.Group == "" && (w.opts.Name == "" || w.opts.Name == ev.Record.Name)
+	case PropertySet, PropertyGone:
+		return w.opts.Name == "" && w.opts.Group == "" && (w.opts.Property == "" || w.opts.Property == ev.Property.Key)
 	case Joined, MemberUpdated, Left:
-		return w.opts.Name == "" && (w.opts.Group == "" || w.opts.Group == ev.Member.Group)
+		return w.opts.Property == "" && w.opts.Name == "" && (w.opts.Group == "" || w.opts.Group == ev.Member.Group)
 	}
 	return true
 }
@@ -119,6 +134,11 @@ func (v *view) subscribe(w *watcher) []Event {
 	var out []Event
 	for _, rec := range v.names {
 		out = append(out, Event{Kind: Registered, Record: *rec, Revision: rec.Revision})
+	}
+	for key, sessions := range v.having {
+		for _, p := range sessions {
+			out = append(out, Event{Kind: PropertySet, Property: *p, Holders: len(v.having[key]), Revision: p.Revision})
+		}
 	}
 	for _, members := range v.groups {
 		for _, m := range members {
