@@ -87,10 +87,8 @@ func (e *env) execute(ctx context.Context, args []string) error {
 
 // finish tells the error and returns the exit code.
 func (e *env) finish(ctx context.Context, err error) int {
-	if err != nil && context.Cause(ctx) != nil {
-		if s := interrupted(ctx); s != nil && classify(err) != classTaken {
-			err = s // whatever it broke on the way
-		}
+	if s := interrupted(ctx); s != nil && err != nil {
+		err = s // whatever it broke on the way
 	}
 	if err == nil {
 		return classOK.exit

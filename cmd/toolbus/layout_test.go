@@ -29,6 +29,14 @@ var arrows = map[string][]string{
 	"bench":                 {"servers", "registry", "bus", "kvstore"},
 }
 
+// strangers says what a room has never heard of.
+var strangers = map[string][]string{
+	"bus":      {"github.com/modelcontextprotocol/"},
+	"kvstore":  {"github.com/modelcontextprotocol/", "github.com/nats-io/nats-server/"},
+	"registry": {"github.com/modelcontextprotocol/", "github.com/nats-io/nats-server/", "github.com/nats-io/nats.go"},
+	"servers":  {"github.com/nats-io/nats-server/"},
+}
+
 // forTests are packages that only tests may import.
 var forTests = []string{"bus/bustest", "kvstore/kvtest", "registry/registrytest"}
 
@@ -99,6 +107,22 @@ func TestArrows(t *testing.T) {
 			}
 			if !allowed {
 				t.Errorf("%s imports %s: the arrows are %s -> %v", p.path(), to, from, arrows[from])
+			}
+		}
+	}
+}
+
+func TestStrangers(t *testing.T) {
+	for _, p := range packages(t) {
+		if slices.Contains(forTests, p.path()) {
+			continue
+		}
+		from, _ := room(strangers, p.path())
+		for _, imp := range p.Imports {
+			for _, stranger := range strangers[from] {
+				if strings.HasPrefix(imp, stranger) {
+					t.Errorf("%s imports %s: %s has never heard of it", p.path(), imp, from)
+				}
 			}
 		}
 	}
