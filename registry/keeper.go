@@ -44,7 +44,7 @@ type keeper struct {
 // standing is what the keeper knows of one session. Its clocks are the keeper's own.
 type standing struct {
 	lease      *Lease
-	first      kvstore.Revision // of the lease, as this process first saw it: it existed at every pulse after
+	first      kvstore.Revision // of the lease: it existed at every pulse after; 0 where this process first saw it refreshed
 	heard      time.Duration    // when it last answered, refreshed, or began to be watched
 	unanswered int              // roll calls in a row without an answer
 	answered   kvstore.Revision // the newest pulse that it answered

@@ -237,7 +237,10 @@ func (k *keeper) onLease(c change, now time.Duration) {
 	}
 	st := k.sessions[session]
 	if st == nil {
-		st = &standing{first: lease.Revision}
+		st = &standing{}
+		if lease.Attempt == 1 { // else it is older than this record, and may have been there at any roll call
+			st.first = lease.Revision
+		}
 		k.sessions[session] = st
 	}
 	st.lease, st.heard = lease, max(st.heard, now) // this may have waited while the pulse was taken over

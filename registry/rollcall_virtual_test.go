@@ -106,3 +106,36 @@ func TestVirtualTooManyToList(t *testing.T) {
 		}
 	})
 }
+
+// A lease that the keeper first sees refreshed, in a snapshot, may have been there at the last roll call: it is no newcomer that nobody has called.
+func TestVirtualFirstSeenRefreshed(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		k := w.Start(t, &registrytest.ProcessOptions{Role: registry.Node})
+		own(t, k, "", "other")
+		p := w.Start(t, nil)
+		settle()
+		w.Hub.Filter(deaf(p))
+		last := w.lastPulse(t)
+		time.Sleep(time.Until(last.at.Add(time.Second - 50*time.Millisecond)))
+		k.Store.DelayFeed(600 * time.Millisecond)
+		s, err := p.NewSession(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond) // the roll is called
+		call := w.lastPulse(t)
+		created := w.lease(t, s.ID()).Revision
+		p.Peer.Suspend(false)
+		p.Peer.Suspend(true)
+		time.Sleep(20 * time.Millisecond)
+		if refreshed := w.lease(t, s.ID()).Revision; created > call.revision || refreshed < call.revision {
+			t.Fatalf("created at %d, called at %d, refreshed at %d", created, call.revision, refreshed)
+		}
+		k.Store.Gap()
+		k.Store.DelayFeed(0)
+		time.Sleep(time.Until(call.at.Add(time.Second + 20*time.Millisecond)))
+		if b := w.lastPulse(t); b.Roll != call.revision || !slices.Contains(b.Missing, s.ID()) {
+			t.Fatalf("it reports the roll call of %d (%d) and misses %q", b.Roll, call.revision, b.Missing)
+		}
+	})
+}
