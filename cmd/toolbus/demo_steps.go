@@ -46,7 +46,6 @@ type demoState struct {
 	*demo
 	servers map[string]*demoChild
 	records map[string]registry.Record
-	pending chan error // the end of a call that waits on the server which is killed
 	token   uint64
 }
 

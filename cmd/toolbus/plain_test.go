@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -121,5 +122,20 @@ func TestCredentials(t *testing.T) {
 		if got := exitCode(err); got != c.exit {
 			t.Errorf("%v %v: exit code %d, not %d: %s", c.args, c.env, got, c.exit, out)
 		}
+	}
+}
+
+// Commands that only read leave a NATS as they found it.
+func TestReadingCreatesNothing(t *testing.T) {
+	srv := bustest.Plain(t)
+	for _, args := range []string{"ls", "groups", "whereis x", "get x", "groups x", "call x y", "wait x --for gone", "wait x --timeout 200ms"} {
+		cmd := exec.Command("toolbus", append([]string{"-s", srv.ClientURL()}, strings.Fields(args)...)...)
+		if out, err := cmd.CombinedOutput(); err != nil && exitCode(err) != classNotFound.exit && exitCode(err) != classTimeout.exit {
+			t.Errorf("%s: %v: %s", args, err, out)
+		}
+	}
+	info, err := srv.Jsz(nil)
+	if err != nil || info.Streams != 0 {
+		t.Errorf("there are %d streams now (%v)", info.Streams, err)
 	}
 }
