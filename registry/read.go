@@ -41,7 +41,7 @@ func (r *Registry) Names() []string { return r.view.listNames() }
 func (v *view) listNames() []string {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	return slices.Sorted(maps.Keys(v.names))
+	return slices.AppendSeq(make([]string, 0, len(v.names)), v.index.names.from(""))
 }
 
 // List returns all registrations with the groups of their instances, sorted by name.
@@ -51,18 +51,14 @@ func (v *view) list() []Record {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	out := make([]Record, 0, len(v.names))
-	for _, rec := range v.names {
-		c := *rec
-		if joined := v.joined[rec.Instance]; len(joined) > 0 {
-			c.Groups = slices.Sorted(maps.Keys(joined))
-		}
-		out = append(out, c)
+	for name := range v.index.names.from("") {
+		out = append(out, v.withGroups(v.names[name]))
 	}
-	slices.SortFunc(out, func(a, b Record) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
-// Members lists the members of a group, the oldest first. A group that nobody is in has none; ErrBadName if it is not a name.
+// Members lists the members of a group, the oldest first. A group that nobody is in has none; ErrBadName if it is not a name. The slice is the
+// view's own and never changes, so reading it costs no more than Whereis: do not change it, or the maps in it.
 func (r *Registry) Members(group string) ([]Member, error) { return r.view.members(group) }
 
 func (v *view) members(group string) ([]Member, error) {
@@ -72,12 +68,41 @@ func (v *view) members(group string) ([]Member, error) {
 	}
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	out := make([]Member, 0, len(v.groups[group]))
-	for _, m := range v.groups[group] {
-		out = append(out, *m)
+	if list := v.lists[group]; list != nil {
+		return list.get(v.groups[group]), nil
 	}
-	slices.SortFunc(out, func(a, b Member) int { return int(int64(a.Revision) - int64(b.Revision)) })
-	return out, nil
+	return nil, nil
+}
+
+// LocalMembers is Members of this registry's node alone: those whose Node is Registry.Node.
+func (r *Registry) LocalMembers(group string) ([]Member, error) {
+	return r.view.localMembers(group, r.node)
+}
+
+func (v *view) localMembers(group, node string) ([]Member, error) {
+	group, err := ParseName(group)
+	if err != nil {
+		return nil, err
+	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if list := v.lists[group]; list != nil {
+		return list.on(node, v.groups[group]), nil
+	}
+	return nil, nil
+}
+
+// MemberCount says how many members a group has; ErrBadName if it is not a name.
+func (r *Registry) MemberCount(group string) (int, error) { return r.view.memberCount(group) }
+
+func (v *view) memberCount(group string) (int, error) {
+	group, err := ParseName(group)
+	if err != nil {
+		return 0, err
+	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return len(v.groups[group]), nil
 }
 
 // Groups lists the groups that have members, sorted.

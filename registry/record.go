@@ -56,6 +56,7 @@ type Member struct {
 	Instance string            `json:"instance"`
 	Since    time.Time         `json:"since"`
 	Metadata map[string]string `json:"metadata,omitempty"`
+	Token    kvstore.Revision  `json:"token"` // the revision at which it joined; it stays through updates, and orders the members
 	Revision kvstore.Revision  `json:"revision"`
 }
 
@@ -190,7 +191,9 @@ func decode(e kvstore.Entry) *entry {
 		if err = json.Unmarshal(e.Value, &rec); err == nil && (!ok || rec.Group != group || rec.Instance != instance || rec.Session == "") {
 			err = fmt.Errorf("it names member %q of %q", rec.Instance, rec.Group)
 		}
-		rec.Revision = e.Revision
+		if rec.Revision = e.Revision; rec.Token == 0 || rec.Token > e.Revision {
+			rec.Token = e.Revision
+		}
 		if err == nil {
 			out.session, out.writer, out.value = rec.Session, rec.Writer, &rec.Member
 		}

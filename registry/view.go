@@ -13,17 +13,21 @@ import (
 // view is one process's copy of the log's state: the newest record of each key, and what of it is visible by the judge. Its zero value is not
 // ready; use newView. Readers take mu shared. Steps are applied by one goroutine.
 type view struct {
-	mu       sync.RWMutex
-	records  records
-	keys     map[string]map[string]struct{}  // session: the keys whose newest record is its
-	names    map[string]*Record              // visible
-	groups   map[string]map[string]*Member   // visible: group, instance
-	joined   map[string]map[string]*Member   // visible: instance, group
-	holds    map[string]map[string]*Record   // visible: instance, its names: a session that hosts none may have many
-	queues   map[string]map[string]*entry    // visible: name, instance that stands by for it
-	leases   map[string]*Lease               // sessions alive
-	props    map[string]map[string]*Property // visible: session, key
-	having   map[string]map[string]*Property // the same: key, session
+	mu      sync.RWMutex
+	records records
+	keys    map[string]map[string]struct{}  // session: the keys whose newest record is its
+	names   map[string]*Record              // visible
+	groups  map[string]map[string]*Member   // visible: group, instance
+	joined  map[string]map[string]*Member   // visible: instance, group
+	holds   map[string]map[string]*Record   // visible: instance, its names: a session that hosts none may have many
+	queues  map[string]map[string]*entry    // visible: name, instance that stands by for it
+	leases  map[string]*Lease               // sessions alive
+	props   map[string]map[string]*Property // visible: session, key
+	having  map[string]map[string]*Property // the same: key, session
+
+	lists map[string]*memberList // of the groups, for those who read them
+	index *index                 // of the names
+
 	revision kvstore.Revision
 	whole    kvstore.Revision // of the newest snapshot: nothing from before it is news
 	log      string
@@ -46,6 +50,8 @@ func (v *view) clear() {
 	v.joined = map[string]map[string]*Member{}
 	v.holds = map[string]map[string]*Record{}
 	v.queues = map[string]map[string]*entry{}
+	v.lists = map[string]*memberList{}
+	v.index = newIndex()
 	v.leases = map[string]*Lease{}
 	v.props = map[string]map[string]*Property{}
 	v.having = map[string]map[string]*Property{}
@@ -189,6 +195,7 @@ func (v *view) judge(changes []change, why Reason, collapsed bool) {
 			}
 		}
 	}
+	v.index.settle()
 }
 
 func (v *view) judgeStandby(name, instance, key string, reason Reason) {
@@ -225,6 +232,7 @@ func (v *view) judgeName(name, key string, reason Reason, collapsed bool) {
 	if was == now {
 		return
 	}
+	v.index.note(name, was, now)
 	if was != nil {
 		unlink(v.holds, was.Instance, name)
 	}
@@ -265,6 +273,7 @@ func (v *view) judgeMember(group, instance, key string, reason Reason, collapsed
 		link(v.groups, group, instance, now)
 		link(v.joined, instance, group, now)
 	}
+	v.listed(group, was, now)
 	switch {
 	case now != nil && was != nil && was.Session == now.Session:
 		v.tell(Event{Kind: MemberUpdated, Member: *now, Collapsed: collapsed})
