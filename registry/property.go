@@ -250,6 +250,9 @@ func (v *view) judgeProperty(session, name, key string, reason Reason, collapsed
 	default:
 		unlink(v.props, session, name)
 		unlink(v.having, name, session)
+		if reason == "" {
+			reason = ReasonReplaced
+		}
 		v.fire(key, reason)
 		v.tell(Event{Kind: PropertyGone, Property: *was, Holders: len(v.having[name]), Reason: reason, Collapsed: collapsed})
 	}

@@ -40,6 +40,10 @@ func checkEntry(t *testing.T, in kvstore.Entry, e *entry) {
 		if kind != kindGroup || v.Group+"."+v.Instance != rest || v.Session == "" || e.session != v.Session || v.Revision != in.Revision {
 			t.Fatalf("decode(%+v) = %+v", in, v)
 		}
+	case *Property:
+		if kind != kindProperty || v.Session+"."+v.Key != rest || v.Session == "" || v.Key == "" || e.session != v.Session || v.Revision != in.Revision {
+			t.Fatalf("decode(%+v) = %+v", in, v)
+		}
 	case *pulse:
 		if in.Key != keyPulse && kind != keyPulse || v.revision != in.Revision {
 			t.Fatalf("decode(%+v) = %+v", in, v)
@@ -60,6 +64,8 @@ func stored(e *entry) []byte {
 		return encode(nameRecord{Record: *v, Writer: e.writer, V: recordVersion})
 	case *Member:
 		return encode(groupRecord{Member: *v, Writer: e.writer, V: recordVersion})
+	case *Property:
+		return encode(propertyRecord{Property: *v, Writer: e.writer, V: recordVersion})
 	case *pulse:
 		return encode(v)
 	}
@@ -74,7 +80,8 @@ func FuzzRecord(f *testing.F) {
 	member := encode(groupRecord{Member: Member{Group: "g.h", Session: "S1", Instance: "I1"}, V: recordVersion})
 	for _, s := range []struct{ key, value string }{
 		{"leases.S1", string(lease)}, {"names.a.b", string(name)}, {"groups.g.h.I1", string(member)}, {"pulse", string(encode(&pulse{Keeper: "P", Roll: 3}))},
-		{"names.other", string(name)}, {"leases.S2", string(lease)}, {"groups.g", string(member)}, {"groups.g.h", string(member)}, {"pulse", "null"},
+		{"properties.S1.k", string(encode(propertyRecord{Property: Property{Session: "S1", Key: "k", Value: "v"}}))}, {"properties.S1.k.l", `{"session":"S1","key":"k.l"}`},
+		{"properties.S1", "{}"}, {"names.other", string(name)}, {"leases.S2", string(lease)}, {"groups.g", string(member)}, {"groups.g.h", string(member)}, {"pulse", "null"},
 		{"names.a.b", `{"name":"a.b","session":"S1","v":99,"news":[1,2]}`}, {"leases", "{}"}, {"leases.", `{}`}, {"names.", `{"session":"x"}`},
 		{"pulse.x", "{}"}, {"standby.a.b", "{}"}, {"", ""}, {"names.a", "null"}, {"names.a.b", `{"name":"a.b","session":"S1","token":18446744073709551615}`},
 	} {
