@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/toolbus/toolbus/kvstore"
 	"github.com/toolbus/toolbus/registry"
 	"github.com/toolbus/toolbus/registry/registrytest"
 )
@@ -179,5 +180,19 @@ func TestVirtualRoutesFlap(t *testing.T) {
 		if t.Logf("%d keepers, %d pulses in 20 s", changes, len(pulses)); changes > 8 || len(pulses) > 45 {
 			t.Errorf("%d keepers and %d pulses in 20 s", changes, len(pulses))
 		}
+	})
+}
+
+// A suspect that answers the pulse that lists it is cleared by that alone, if it cannot write its lease.
+func TestVirtualAnswerClears(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.Start(t, &registrytest.ProcessOptions{Role: registry.Node})
+		p := w.Start(t, &registrytest.ProcessOptions{Server: "s9", Servers: 3})
+		reg := own(t, p, registry.Service, "calc")
+		settle()
+		p.Store.OnWrite(func([]kvstore.Op) registrytest.Fate { return registrytest.Fate{Err: kvstore.ErrUnavailable} })
+		server, client, _ := p.Peer.Link()
+		w.Hub.ReportLost(server, client, "read error")
+		wantAlive(t, 20*time.Second, reg)
 	})
 }
