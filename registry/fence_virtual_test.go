@@ -68,6 +68,32 @@ func TestVirtualLinkLost(t *testing.T) {
 	}
 }
 
+// A refresh that was begun on the connection before proves nothing about the new one.
+func TestVirtualOldRefreshDoesNotResume(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.Start(t, &registrytest.ProcessOptions{Role: registry.Node})
+		p := w.Start(t, nil)
+		reg := own(t, p, registry.Strict, "calc")
+		settle()
+		p.Store.OnWrite(func([]kvstore.Op) registrytest.Fate { return registrytest.Fate{Delay: 50 * time.Millisecond} })
+		flap := func() {
+			p.Peer.Suspend(false)
+			p.Peer.Suspend(true)
+		}
+		flap()
+		time.Sleep(20 * time.Millisecond) // the first refresh is on its way
+		flap()
+		for range 75 { // it arrives, and the second one is written
+			time.Sleep(time.Millisecond)
+			if reg.Serving() {
+				t.Fatal("it serves by a refresh of the connection before")
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+		wantAlive(t, time.Second, reg)
+	})
+}
+
 // A connection that flaps while refreshes are on their way comes back all the same.
 func TestVirtualLinkFlaps(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
