@@ -11,8 +11,8 @@ import (
 // histories runs body on many random histories, each of its own seed. A failure names the seed.
 func histories(t *testing.T, n int, body func(t *testing.T, h *history)) {
 	t.Helper()
-	if testing.Short() {
-		n /= 10
+	if exploreSlow || testing.Short() {
+		n /= 6
 	}
 	for seed := range n {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { body(t, newHistory(uint64(seed))) })
@@ -40,7 +40,7 @@ func TestViewIsPure(t *testing.T) {
 			if h.IntN(3) == 0 {
 				h.vanish()
 			}
-			if i%10 == 0 {
+			if i%25 == 0 {
 				v := newView()
 				v.apply(h.snapshot())
 				late = append(late, v)
