@@ -22,11 +22,12 @@ func TestContractMemory(t *testing.T) {
 		Make: func(t *testing.T) registrytest.Bed {
 			w := registrytest.NewWorld(contractTTL)
 			n := 0
+			counters, history := &kvstore.MemoryCounters{}, kvstore.NewMemoryHistory(nil)
 			return registrytest.Bed{Open: func(t testing.TB, way func(kvstore.Store) kvstore.Store) *registry.Registry {
 				n++
 				server := fmt.Sprintf("s%d", n%3)
 				return openOn(t, w.Log, way, &registry.Options{
-					Node: server, Role: registry.Node, Clock: registrytest.NewClock(0), Peers: w.Hub.Connect(server, &registrytest.PeerOptions{Node: true}),
+					Node: server, Role: registry.Node, Counters: counters, History: history, Clock: registrytest.NewClock(0), Peers: w.Hub.Connect(server, &registrytest.PeerOptions{Node: true}),
 				})
 			}}
 		},
@@ -67,7 +68,17 @@ func contractOn(t *testing.T, name string, nodes ...*bus.Node) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return openOn(t, store, way, &registry.Options{Scope: scope, Node: node.Name(), Role: registry.Node, Peers: conn})
+			counters, err := kvstore.OpenJetStreamCounters(t.Context(), conn.NATS(), scope, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			history, err := kvstore.OpenJetStreamHistory(t.Context(), conn.NATS(), scope, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return openOn(t, store, way, &registry.Options{
+				Scope: scope, Node: node.Name(), Role: registry.Node, Peers: conn, Counters: counters, History: history,
+			})
 		}}
 	})
 }

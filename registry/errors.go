@@ -31,6 +31,8 @@ var (
 	ErrLagged = errors.New("registry: watch too slow")
 	// ErrNoCounters: the registry was opened without counters.
 	ErrNoCounters = errors.New("registry: no counters")
+	// ErrNoHistory: the registry was opened without a history.
+	ErrNoHistory = errors.New("registry: no history")
 	// ErrClosed: the registry was closed.
 	ErrClosed = errors.New("registry: closed")
 	// ErrNotSynced: the view has not loaded its first snapshot when the context ended.

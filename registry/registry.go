@@ -28,6 +28,8 @@ type Options struct {
 	TTL, Pulse time.Duration
 	// Counters keep the counters of the scope. nil is none, but for a process that has no Peers: its own memory.
 	Counters kvstore.Counters
+	// History takes down who held which name; nil: nobody does. Of those that may keep the scope every node writes, else the keeper.
+	History kvstore.History
 	// Logger takes one line an event; nil discards.
 	Logger *slog.Logger
 	// Clock is the machine's clock; nil reads it. Tests give another.
@@ -39,6 +41,7 @@ type Options struct {
 type Registry struct {
 	store    kvstore.Store
 	counters kvstore.Counters // nil: none
+	history  kvstore.History  // nil: none
 	peers    Peers
 	clock    Clock
 	log      *slog.Logger
@@ -118,7 +121,7 @@ func Open(ctx context.Context, store kvstore.Store, opts *Options) (*Registry, e
 		return nil, err
 	}
 	r := &Registry{
-		store: store, counters: o.Counters, peers: o.Peers, clock: o.Clock, log: o.Logger, scope: scope, node: o.Node, process: nuid.Next(), role: o.Role, host: host,
+		store: store, counters: o.Counters, history: o.History, peers: o.Peers, clock: o.Clock, log: o.Logger, scope: scope, node: o.Node, process: nuid.Next(), role: o.Role, host: host,
 		view: newView(), check: make(chan kvstore.Check, 1), timing: fallback, fallback: fallback, linkUp: true,
 		sessions: map[string]*Session{}, standbys: map[string][]*Standby{}, opening: map[string]struct{}{},
 		synced: make(chan struct{}), done: make(chan struct{}), tick: make(chan struct{}, 1),
@@ -133,6 +136,9 @@ func Open(ctx context.Context, store kvstore.Store, opts *Options) (*Registry, e
 	r.wg.Go(r.own)
 	if r.role != Never {
 		r.wg.Go(r.keeper.run)
+		if r.history != nil {
+			r.wg.Go(r.writeHistory)
+		}
 		if r.counters != nil {
 			r.wg.Go(r.sweepCounters)
 		}

@@ -113,6 +113,7 @@ func (r *Registry) Watch(ctx context.Context, opts *WatchOptions) iter.Seq2[Even
 type watcher struct {
 	opts WatchOptions
 	news chan Event
+	take func(Event) // in the place of news: called under the view's lock, and must not wait
 }
 
 func (w *watcher) wants(ev *Event) bool {
@@ -167,6 +168,10 @@ func (v *view) tell(ev Event) {
 	ev.Revision = v.revision
 	for w := range v.watchers {
 		if !w.wants(&ev) {
+			continue
+		}
+		if w.take != nil {
+			w.take(ev)
 			continue
 		}
 		select {
