@@ -43,17 +43,24 @@ func (s *Session) hold(key string) (h *holding, isNew bool, err error) {
 	return h, true, nil
 }
 
-// got marks a holding as held.
+// got marks a holding as held. One that was taken away since its claim is lost at once: who took that in found nothing that was held yet.
 func (h *holding) got() {
+	h.given.Store(true) // before the look, so that what comes after the look finds it held
+	e := h.session.r.view.newest(h.key)
+	if e == nil || e.session != h.session.id {
+		h.session.drop(h, ErrLost)
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if e := h.session.r.view.newest(h.key); e != nil && e.session == h.session.id {
+	if h.err != nil {
+		h.given.Store(false)
+		return
+	}
+	if h.revision < e.revision {
 		h.value, h.revision = e.value, e.revision
 	}
-	if h.err == nil {
-		h.given.Store(true)
-		close(h.ready)
-	}
+	close(h.ready)
 }
 
 // finish marks a holding as held no more. The first reason stays.
