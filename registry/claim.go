@@ -10,8 +10,17 @@ import (
 // want is one record that a claim writes, or, of a standby that is elected, removes.
 type want struct {
 	h      *holding
+	key    string                   // of a record that no holding stands for: that of a shared name
+	digest string                   // of a shared name: one that is held by another of this digest is as it should be
 	value  func(over *entry) []byte // given what the judge saw there
 	remove bool
+}
+
+func (w want) at() string {
+	if w.h != nil {
+		return w.h.key
+	}
+	return w.key
 }
 
 // claim writes records for the session, all or none, and returns when the view shows the outcome. What somebody else holds is decided by
@@ -30,6 +39,9 @@ func (s *Session) claim(ctx context.Context, wants []want, conflict Conflict) er
 			}
 			continue
 		}
+		if len(ops) == 0 {
+			return nil
+		}
 		last, err := r.write(ctx, ops)
 		if err == nil {
 			return r.WaitFor(ctx, last)
@@ -47,10 +59,16 @@ func (s *Session) claim(ctx context.Context, wants []want, conflict Conflict) er
 func (s *Session) plan(wants []want, conflict Conflict) (ops []kvstore.Op, blocked claim) {
 	ops = make([]kvstore.Op, 0, len(wants))
 	for _, w := range wants {
-		judged, _ := s.r.view.claim(w.h.key)
+		judged, _ := s.r.view.claim(w.at())
+		if held, ok := recordOf(judged.held); ok && w.digest != "" && held.Digest == w.digest {
+			if e := s.r.view.newest(w.at()); judged.held.session == s.id && e.session != s.id { // it is ours to take over
+				ops = append(ops, kvstore.Op{Key: w.at(), Value: w.value(judged.held), Revision: judged.expect})
+			}
+			continue
+		}
 		if w.remove {
 			if judged.held != nil && judged.held.session == s.id {
-				ops = append(ops, kvstore.Op{Key: w.h.key, Value: s.r.tombstone(ReasonElected), Revision: judged.expect, Delete: true})
+				ops = append(ops, kvstore.Op{Key: w.at(), Value: s.r.tombstone(ReasonElected), Revision: judged.expect, Delete: true})
 			}
 			continue
 		}
@@ -60,7 +78,7 @@ func (s *Session) plan(wants []want, conflict Conflict) (ops []kvstore.Op, block
 			judged.heir != nil && conflict != Replace && !electing(wants, judged.heir):
 			return nil, judged
 		}
-		ops = append(ops, kvstore.Op{Key: w.h.key, Value: w.value(judged.held), Revision: judged.expect})
+		ops = append(ops, kvstore.Op{Key: w.at(), Value: w.value(judged.held), Revision: judged.expect})
 	}
 	return ops, claim{}
 }
@@ -68,7 +86,7 @@ func (s *Session) plan(wants []want, conflict Conflict) (ops []kvstore.Op, block
 // electing tells whether a claim is that of the heir itself: it removes its own place in the queue.
 func electing(wants []want, heir *entry) bool {
 	for _, w := range wants {
-		if w.remove && w.h.key == heir.key && heir.session == w.h.session.id {
+		if w.remove && w.at() == heir.key && heir.session == w.h.session.id {
 			return true
 		}
 	}
@@ -84,7 +102,7 @@ func (r *Registry) strict(session string) bool {
 // came tells whether the view shows every record of a claim as the session's own: a write whose answer was lost had come.
 func (s *Session) came(wants []want) bool {
 	for _, w := range wants {
-		if e := s.r.view.newest(w.h.key); !w.remove && (e == nil || e.session != s.id) {
+		if e := s.r.view.newest(w.at()); !w.remove && w.digest == "" && (e == nil || e.session != s.id) {
 			return false
 		}
 	}

@@ -23,10 +23,14 @@ type holding struct {
 	err      error
 	turn     chan struct{} // held by who changes it, where changes have to be one after the other; nil until then
 	ended    func()        // called once, when it is held no more
+	standby  *Standby      // of a place in a queue
 }
 
 // hold adds a holding to what the session wants, unless it is there already: then that one.
-func (s *Session) hold(key string) (h *holding, isNew bool, err error) {
+func (s *Session) hold(key string) (h *holding, isNew bool, err error) { return s.holdFor(key, nil) }
+
+// holdFor is hold for a place in a queue.
+func (s *Session) holdFor(key string, b *Standby) (h *holding, isNew bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
@@ -38,7 +42,10 @@ func (s *Session) hold(key string) (h *holding, isNew bool, err error) {
 	if h := s.holds[key]; h != nil {
 		return h, false, nil
 	}
-	h = &holding{session: s, key: key, ready: make(chan struct{}), done: make(chan struct{})}
+	h = &holding{session: s, key: key, standby: b, ready: make(chan struct{}), done: make(chan struct{})}
+	if b != nil {
+		b.h = h
+	}
 	s.holds[key] = h
 	return h, true, nil
 }
@@ -128,6 +135,9 @@ func (s *Session) moved(c change) {
 		h.mu.Unlock()
 		return
 	}
+	if h.standby != nil && c.new != nil && c.new.ended && c.new.reason == ReasonElected {
+		return // the claim itself tells it, when the name is held
+	}
 	if h.given.Load() {
 		s.drop(h, ErrLost)
 		s.leaveAll(c.old)
@@ -168,7 +178,7 @@ func (s *Session) appeared(e *entry) {
 	s.mu.Lock()
 	wanted := s.holds[e.key] != nil
 	s.mu.Unlock()
-	if wanted || s.received(e) {
+	if wanted || s.sharing(e.key) || s.received(e) {
 		return
 	}
 	s.mu.Lock()
@@ -190,7 +200,7 @@ func (s *Session) tidy() {
 			s.mu.Lock()
 			wanted := s.holds[e.key] != nil
 			s.mu.Unlock()
-			if kind, _ := splitKey(e.key); !wanted && kind != kindLease && !e.ended {
+			if kind, _ := splitKey(e.key); !wanted && kind != kindLease && !e.ended && !s.sharing(e.key) {
 				unwanted = append(unwanted, e)
 			}
 		}

@@ -43,6 +43,54 @@ func (rs records) claim(key string) claim {
 	}
 }
 
+// sharer returns the replica that stands for a shared name when its record's session is dead: the living one of that digest that joined first.
+func (rs records) sharer(name, digest string) *entry {
+	var first *entry
+	for key, e := range rs {
+		kind, rest := splitKey(key)
+		if of, _, ok := splitGroup(rest); kind == kindReplica && ok && of == name && rs.visible(e) && joinedBefore(e, first, digest) {
+			first = e
+		}
+	}
+	return first
+}
+
+// joinedBefore tells whether a replica is one of that digest and before another.
+func joinedBefore(e, than *entry, digest string) bool {
+	r := e.value.(*Replica)
+	return r.Digest == digest && (than == nil || r.Place < than.value.(*Replica).Place)
+}
+
+// shown returns what a name's newest record shows, given its living sharer: the record itself while its session is alive, the sharer in its place
+// while one lives, else nothing. The token stays: all who share a name accept the same.
+func (rs records) shown(e, sharer *entry) *Record {
+	switch {
+	case rs.visible(e):
+		return e.value.(*Record)
+	case e == nil || e.ended || e.value == nil || sharer == nil:
+		return nil
+	}
+	rec, by := *e.value.(*Record), sharer.value.(*Replica)
+	if rec.Digest == "" || rec.Digest != by.Digest {
+		return nil
+	}
+	rec.Node, rec.Session, rec.Instance, rec.Host, rec.PID, rec.Since = by.Node, by.Session, by.Instance, by.Host, by.PID, by.Since
+	return &rec
+}
+
+// claimName is claim for a name: one whose record's session is dead may be held by a sharer, and one that is free may have an heir.
+func (rs records) claimName(e *entry, judged claim, sharer, heir *entry) claim {
+	if judged.held != nil {
+		return judged
+	}
+	if rec := rs.shown(e, sharer); rec != nil {
+		judged.held = &entry{key: e.key, revision: e.revision, session: rec.Session, writer: e.writer, value: rec}
+		return judged
+	}
+	judged.heir = heir
+	return judged
+}
+
 // heir returns the standby that alone may claim name while nobody holds it: the living one that began to wait first. Who decides on records that
 // show the name free has every standby among them that queued before, so nobody slips in ahead of one.
 func (rs records) heir(name string) *entry {

@@ -8,6 +8,7 @@ const (
 	kindName     = "names"      // <name>
 	kindGroup    = "groups"     // <group>.<instance>
 	kindStandby  = "standby"    // <name>.<instance>
+	kindReplica  = "replicas"   // <name>.<instance>
 	kindProperty = "properties" // <session>.<key>
 	keyPulse     = "pulse"
 	keyBarrier   = "barrier" // <process>
@@ -16,6 +17,7 @@ const (
 func leaseKey(session string) string          { return kindLease + "." + session }
 func nameKey(name string) string              { return kindName + "." + name }
 func standbyKey(name, instance string) string { return kindStandby + "." + name + "." + instance }
+func replicaKey(name, instance string) string { return kindReplica + "." + name + "." + instance }
 func propertyKey(session, key string) string  { return kindProperty + "." + session + "." + key }
 func groupKey(group, instance string) string  { return kindGroup + "." + group + "." + instance }
 

@@ -50,6 +50,8 @@ var pulseMutants = map[string]pulseRules{
 	"an owner answers calls older than its lease":          {strict: true, ttl: 2, most: 6, flight: 1, attempts: 1, vouchesForYoung: true},
 	"no margin for a slow clock":                           {strict: true, ttl: 3, slow: 1, most: 4, flight: 1, attempts: 1},
 	"a clock slower than the margin":                       {strict: true, ttl: 3, margin: 1, slow: 2, most: 4, flight: 1, attempts: 1},
+	"a verdict is guarded by the first revision":           {strict: true, ttl: 2, most: 4, flight: 1, attempts: 2, firstGuard: true},
+	"nobody takes the pulse over":                          {strict: true, ttl: 2, most: 5, flight: 1, attempts: 1, expires: 1, nobodyFollows: true},
 	"validity from the receipt, in service mode":           {ttl: 2, most: 5, flight: 1, attempts: 1, fromReceipt: true},
 }
 

@@ -11,7 +11,7 @@ import (
 // keeper.go, keeper_pulse.go, keeper_evidence.go, owner.go and session_fence.go; the names are theirs.
 
 const (
-	pulseMost     = 10 // entries of the log, with the larger bound
+	pulseMost     = 11 // entries of the log, with the larger bound and the end of who stays
 	pulseFlight   = 4
 	pulseAttempts = 4
 	noAge         = 0xff
@@ -119,7 +119,8 @@ type pulseRules struct {
 	anyAttempt      bool // any write of the lease confirms the newest attempt
 	believesEnding  bool // an owner that has sent the end of its lease goes on until it sees it
 	firstReports    bool // a keeper's first pulses report the roll call of another's
-	keepsRoll       bool // a keeper that was overtaken goes on as if it was not
+	firstGuard      bool // a verdict is guarded by the lease's first revision
+	nobodyFollows   bool // who lost the pulse, or never had it, does not take it over
 	vouchesForYoung bool // an owner answers calls that are older than its lease
 }
 
@@ -233,7 +234,7 @@ func (r *pulseRules) settle(s *pulseState) {
 	}
 	for i := range s.keepers {
 		k := &s.keepers[i]
-		if k.holding && !r.bareVerdict && !r.keepsRoll {
+		if k.holding && !r.bareVerdict {
 			// Overtaken, whether it knows that or not: it can write nothing any more.
 			if newest := s.newestPulse(s.n); newest != k.last && !(s.log[newest-1].kind == kindBeat && int(s.log[newest-1].by) == i+1) {
 				k.holding = false

@@ -100,11 +100,11 @@ func (r *Registry) ownStep(changes []change, newLog bool) {
 			}
 		case kind == kindLease:
 			r.ownLease(rest, c)
-		case kind == kindName || kind == kindGroup || kind == kindStandby || kind == kindProperty:
+		case kind == kindName || kind == kindGroup || kind == kindStandby || kind == kindReplica || kind == kindProperty:
 			r.ownRecord(c)
 		}
 	}
-	r.lookAfterStandbys(changes)
+	r.lookAfterNames(changes)
 	if beat != nil {
 		r.onPulse(beat)
 	}
@@ -294,7 +294,7 @@ func (r *Registry) sweepStrays() {
 
 // sweepSession removes the records that a dead session left, each guarded by its revision. What fails is left to the keeper.
 func (r *Registry) sweepSession(ctx context.Context, session string) {
-	for batch := range slices.Chunk(r.view.keysOf(session), kvstore.MaxBatch) {
+	for batch := range slices.Chunk(r.view.leftBy(session), kvstore.MaxBatch) {
 		r.remove(ctx, batch, ReasonClosed)
 	}
 }

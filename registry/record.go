@@ -26,6 +26,8 @@ type Record struct {
 	Labels   map[string]string `json:"labels,omitempty"`
 	Groups   []string          `json:"groups,omitempty"` // filled in by List and Describe, not by Whereis
 
+	// Digest is that of the specification of a shared name: others with the same may serve it too. Empty: it is not shared.
+	Digest string `json:"digest,omitempty"`
 	// Token is the fencing token: the revision of the claim. It grows with each claim of the name and stays through its owner's updates.
 	Token kvstore.Revision `json:"token"`
 	// Revision is that of the record itself.
@@ -71,6 +73,20 @@ type Waiting struct {
 	Revision kvstore.Revision `json:"revision"`
 }
 
+// Replica is one of the instances that serve a shared name.
+type Replica struct {
+	Name     string           `json:"name"`
+	Node     string           `json:"node"`
+	Session  string           `json:"session"`
+	Instance string           `json:"instance"`
+	Host     string           `json:"host,omitempty"`
+	PID      int              `json:"pid,omitempty"`
+	Since    time.Time        `json:"since"`
+	Digest   string           `json:"digest"`
+	Place    kvstore.Revision `json:"place"` // the revision at which it joined; the first that lives stands for the name
+	Revision kvstore.Revision `json:"revision"`
+}
+
 // Lease is a session as the view shows it.
 type Lease struct {
 	Node    string    `json:"node"`
@@ -111,6 +127,11 @@ type (
 		Why    Reason `json:"why,omitempty"`  // what the owner before, who lives, is told
 		V      int    `json:"v"`
 	}
+	replicaRecord struct {
+		Replica
+		Writer string `json:"writer"`
+		V      int    `json:"v"`
+	}
 	waitRecord struct {
 		Waiting
 		Writer string `json:"writer"`
@@ -143,7 +164,7 @@ type entry struct {
 	from     string // who gave the name away
 	session  string // whose record it is; empty for what holds nothing
 	writer   string
-	value    any // *Lease, *Record, *Member, *Waiting, *Property, *pulse, or nil
+	value    any // *Lease, *Record, *Member, *Waiting, *Replica, *Property, *pulse, or nil
 	bad      string
 }
 
@@ -196,6 +217,18 @@ func decode(e kvstore.Entry) *entry {
 		}
 		if err == nil {
 			out.session, out.writer, out.value = rec.Session, rec.Writer, &rec.Member
+		}
+	case kindReplica:
+		var rec replicaRecord
+		name, instance, ok := splitGroup(rest)
+		if err = json.Unmarshal(e.Value, &rec); err == nil && (!ok || rec.Name != name || rec.Instance != instance || rec.Session == "") {
+			err = fmt.Errorf("it names %q serving %q", rec.Instance, rec.Name)
+		}
+		if rec.Revision = e.Revision; rec.Place == 0 || rec.Place > e.Revision {
+			rec.Place = e.Revision
+		}
+		if err == nil {
+			out.session, out.writer, out.value = rec.Session, rec.Writer, &rec.Replica
 		}
 	case kindStandby:
 		var rec waitRecord

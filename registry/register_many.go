@@ -81,6 +81,8 @@ func (s *Session) RegisterOrLocate(ctx context.Context, name string, opts *Regis
 
 func (s *Session) dropAll(wants []want, err error) {
 	for _, w := range wants {
-		s.drop(w.h, err)
+		if w.h != nil {
+			s.drop(w.h, err)
+		}
 	}
 }

@@ -19,14 +19,19 @@ type RegisterOptions struct {
 	Metadata map[string]string // shown with the name
 	Labels   map[string]string // short facts to select by
 
+	// Digest shares the name: others who say the same digest of their specification serve it too, each as an instance of its own. One
+	// with another digest, or with none, is told that the name is taken. It stays visible while one of them lives.
+	Digest string
+
 	Conflict Conflict // what to do where another session holds the name
 	Reason   string   // what the owner is told whom Replace takes the name from
 }
 
 // Registration is a name that a session holds. Its methods may be called concurrently.
 type Registration struct {
-	h    *holding
-	name string
+	h      *holding // of a shared name that of its replica
+	name   string
+	shared bool
 }
 
 // Register claims name for the session: exactly one session of the scope can hold it. It returns when this process's view shows the claim, so
@@ -41,6 +46,9 @@ func (s *Session) Register(ctx context.Context, name string, opts *RegisterOptio
 	p, err := s.propose(name, opts)
 	if err != nil {
 		return nil, err
+	}
+	if p.opts.Digest != "" {
+		return s.share(ctx, p)
 	}
 	if p.opts.Conflict == Queue {
 		return s.campaign(ctx, p)
@@ -101,7 +109,7 @@ func (s *Session) wants(p proposal, h *holding) []want {
 		rec := nameRecord{Writer: nuid.Next(), V: recordVersion}
 		rec.Record = Record{
 			Name: p.name, Node: s.r.node, Session: s.id, Instance: o.Instance, Kind: o.Kind, Address: o.Address, Host: s.r.host,
-			PID: s.lease.PID, Since: since, Metadata: o.Metadata, Labels: o.Labels,
+			PID: s.lease.PID, Since: since, Metadata: o.Metadata, Labels: o.Labels, Digest: o.Digest,
 		}
 		if over != nil && over.session == s.id { // an earlier claim of which we know no more
 			rec.Token = over.value.(*Record).Token
@@ -121,13 +129,13 @@ func (s *Session) wants(p proposal, h *holding) []want {
 // take makes a claim: then all of it is held, or none of it.
 func (s *Session) take(ctx context.Context, wants []want, conflict Conflict) error {
 	if err := s.claim(ctx, wants, conflict); err != nil {
-		for _, w := range wants {
-			s.drop(w.h, err)
-		}
+		s.dropAll(wants, err)
 		return closedOr(err, s.r)
 	}
 	for _, w := range wants {
-		w.h.got()
+		if w.h != nil {
+			w.h.got()
+		}
 	}
 	return nil
 }
@@ -192,6 +200,9 @@ func (g *Registration) Session() *Session { return g.h.session }
 
 // Record is the registration as it was last applied.
 func (g *Registration) Record() Record {
+	if g.shared {
+		return g.sharedRecord()
+	}
 	g.h.mu.Lock()
 	defer g.h.mu.Unlock()
 	if rec, ok := g.h.value.(*Record); ok {
@@ -222,6 +233,9 @@ func (g *Registration) Unregister(ctx context.Context) error {
 		return nil
 	}
 	s := g.h.session
+	if g.shared {
+		return g.unshare(ctx)
+	}
 	hs := append([]*holding{g.h}, s.memberships(g.Instance())...)
 	return s.release(ctx, hs, ReasonUnregistered, ErrUnregistered)
 }
@@ -238,7 +252,7 @@ func (g *Registration) Update(ctx context.Context, change func(*Record)) error {
 		if err := g.Err(); err != nil {
 			return err
 		}
-		e := s.r.view.newest(g.h.key)
+		e := s.r.view.newest(nameKey(g.name))
 		if e == nil || e.session != s.id {
 			return ErrLost
 		}

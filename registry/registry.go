@@ -54,19 +54,19 @@ type Registry struct {
 	keeper   *keeper
 	check    chan kvstore.Check
 
-	mu       sync.Mutex
-	timing   timing
-	fallback timing
-	linkUp   bool
-	linkTold bool   // linkUp was told, not assumed
-	logSeen  moment // when this process first saw the log that it follows
-	pulsed   moment // when the newest pulse was applied
-	sessions map[string]*Session
-	opening  map[string]struct{}   // lease ids whose creation is on its way
-	standbys map[string][]*Standby // of this process, by name
-	roll     rollCalls
-	waiting  []waiter
-	err      error
+	mu         sync.Mutex
+	timing     timing
+	fallback   timing
+	linkUp     bool
+	linkTold   bool   // linkUp was told, not assumed
+	logSeen    moment // when this process first saw the log that it follows
+	pulsed     moment // when the newest pulse was applied
+	sessions   map[string]*Session
+	opening    map[string]struct{}     // lease ids whose creation is on its way
+	contenders map[string][]*contender // of this process, by name
+	roll       rollCalls
+	waiting    []waiter
+	err        error
 
 	synced chan struct{}
 	done   chan struct{} // closed by Close, before it waits
@@ -123,7 +123,7 @@ func Open(ctx context.Context, store kvstore.Store, opts *Options) (*Registry, e
 	r := &Registry{
 		store: store, counters: o.Counters, history: o.History, peers: o.Peers, clock: o.Clock, log: o.Logger, scope: scope, node: o.Node, process: nuid.Next(), role: o.Role, host: host,
 		view: newView(), check: make(chan kvstore.Check, 1), timing: fallback, fallback: fallback, linkUp: true,
-		sessions: map[string]*Session{}, standbys: map[string][]*Standby{}, opening: map[string]struct{}{},
+		sessions: map[string]*Session{}, contenders: map[string][]*contender{}, opening: map[string]struct{}{},
 		synced: make(chan struct{}), done: make(chan struct{}), tick: make(chan struct{}, 1),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())

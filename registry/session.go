@@ -48,6 +48,7 @@ type Session struct {
 	holds    map[string]*holding // by key: what it wants to hold
 	dirty    bool                // records of it may be in the log that it does not want
 	tidying  bool
+	taking   map[string]bool // shared names whose record it is about to take over
 
 	stop func() // of its subscription to probes
 }
@@ -83,7 +84,7 @@ func (r *Registry) NewSession(ctx context.Context, opts *SessionOptions) (*Sessi
 }
 
 func (r *Registry) openSession(ctx context.Context, o SessionOptions) (*Session, error) {
-	s := &Session{r: r, id: nuid.Next(), mode: o.Mode, receiver: o.Receiver, done: make(chan struct{}), attempts: map[uint64]attempt{}, holds: map[string]*holding{}}
+	s := &Session{r: r, id: nuid.Next(), mode: o.Mode, receiver: o.Receiver, done: make(chan struct{}), attempts: map[uint64]attempt{}, holds: map[string]*holding{}, taking: map[string]bool{}}
 	s.lease = Lease{Node: r.node, Session: s.id, Process: r.process, Host: r.host, PID: os.Getpid(), Mode: o.Mode, Started: r.clock.Wall().UTC()}
 	if r.peers != nil {
 		s.lease.Server, s.lease.Client, s.lease.Servers = r.peers.Link()

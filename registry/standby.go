@@ -1,12 +1,15 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"sync"
 
 	"github.com/nats-io/nuid"
+
+	"github.com/toolbus/toolbus/kvstore"
 )
 
 // Standby is a session's place in the queue for a name. The queue is in the log: when the owner goes, the first living standby has the name in
@@ -37,7 +40,8 @@ func (s *Session) standBy(ctx context.Context, p proposal) (*Standby, error) {
 	r := s.r
 	ctx, cancel := r.merge(ctx)
 	defer cancel()
-	h, isNew, err := s.hold(standbyKey(p.name, p.opts.Instance))
+	b := &Standby{p: p, session: s, elected: make(chan struct{})}
+	h, isNew, err := s.holdFor(standbyKey(p.name, p.opts.Instance), b)
 	if err != nil {
 		return nil, err
 	}
@@ -45,16 +49,9 @@ func (s *Session) standBy(ctx context.Context, p proposal) (*Standby, error) {
 		if err := h.wait(ctx); err != nil {
 			return nil, err
 		}
-		if b := r.standby(h); b != nil {
-			return b, nil
-		}
-		return nil, ErrElected
+		return h.standby, nil
 	}
-	b := &Standby{h: h, p: p, session: s, elected: make(chan struct{})}
-	r.mu.Lock()
-	r.standbys[p.name] = append(r.standbys[p.name], b)
-	r.mu.Unlock()
-	h.onEnd(func() { r.forgetStandby(b) })
+	r.watchName(p.name, h, b.look)
 	since := r.clock.Wall().UTC()
 	value := func(over *entry) []byte {
 		rec := waitRecord{Writer: nuid.Next(), V: recordVersion}
@@ -167,73 +164,17 @@ func (v *view) standbys(name string) ([]Waiting, error) {
 	}
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	out := make([]Waiting, 0, len(v.queues[name]))
-	for _, e := range v.queues[name] {
-		out = append(out, *e.value.(*Waiting))
-	}
-	slices.SortFunc(out, func(a, b Waiting) int { return int(int64(a.Place) - int64(b.Place)) })
-	return out, nil
+	return inOrder(v.queues[name], func(e *entry) Waiting { return *e.value.(*Waiting) }, func(w Waiting) kvstore.Revision { return w.Place }), nil
 }
 
-// standby finds the place of this process that a holding is.
-func (r *Registry) standby(h *holding) *Standby {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, bs := range r.standbys {
-		for _, b := range bs {
-			if b.h == h {
-				return b
-			}
-		}
+// inOrder copies what an index has, in the order of places.
+func inOrder[T any](m map[string]*entry, value func(*entry) T, place func(T) kvstore.Revision) []T {
+	out := make([]T, 0, len(m))
+	for _, e := range m {
+		out = append(out, value(e))
 	}
-	return nil
-}
-
-func (r *Registry) forgetStandby(b *Standby) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	rest := slices.DeleteFunc(r.standbys[b.p.name], func(o *Standby) bool { return o == b })
-	if r.standbys[b.p.name] = rest; len(rest) == 0 {
-		delete(r.standbys, b.p.name)
-	}
-}
-
-// lookAfterStandbys lets the standbys of this process look whether their turn has come, after a step that changed something about their names.
-func (r *Registry) lookAfterStandbys(changes []change) {
-	r.mu.Lock()
-	none := len(r.standbys) == 0
-	r.mu.Unlock()
-	if none {
-		return
-	}
-	names := map[string]struct{}{}
-	contested := func(key string) {
-		switch kind, rest := splitKey(key); kind {
-		case kindName:
-			names[rest] = struct{}{}
-		case kindStandby:
-			if name, _, ok := splitGroup(rest); ok {
-				names[name] = struct{}{}
-			}
-		}
-	}
-	for _, c := range changes {
-		if kind, session := splitKey(c.key); kind == kindLease {
-			for _, e := range r.view.keysOf(session) {
-				contested(e.key)
-			}
-		} else {
-			contested(c.key)
-		}
-	}
-	for name := range names {
-		r.mu.Lock()
-		waiting := slices.Clone(r.standbys[name])
-		r.mu.Unlock()
-		for _, b := range waiting {
-			b.look()
-		}
-	}
+	slices.SortFunc(out, func(a, b T) int { return cmp.Compare(place(a), place(b)) })
+	return out
 }
 
 // look starts the claim if the name is free and it is this standby's turn.
@@ -285,11 +226,7 @@ func (b *Standby) claim(ctx context.Context) error {
 	}
 	wants := append(s.wants(b.p, h), want{h: b.h, remove: true})
 	if err := s.claim(ctx, wants, FirstWins); err != nil {
-		for _, w := range wants {
-			if !w.remove {
-				s.drop(w.h, err)
-			}
-		}
+		s.dropAll(wants[:len(wants)-1], err)
 		return err
 	}
 	for _, w := range wants {

@@ -218,12 +218,17 @@ func TestRegisterMany(t *testing.T) {
 	})
 }
 
+// storeOf is the store of a registry that openMemory has opened.
+var storeOf = map[*registry.Registry]kvstore.Store{}
+
 func openMemory(t *testing.T) *registry.Registry {
 	t.Helper()
-	reg, err := registry.Open(t.Context(), kvstore.NewMemory(nil), &registry.Options{Clock: registrytest.NewClock(0)})
+	store := kvstore.NewMemory(nil)
+	reg, err := registry.Open(t.Context(), store, &registry.Options{Clock: registrytest.NewClock(0)})
 	if err != nil {
 		t.Fatal(err)
 	}
+	storeOf[reg] = store
 	t.Cleanup(func() {
 		if err := reg.Close(context.Background()); err != nil {
 			t.Error(err)
@@ -239,4 +244,84 @@ func newSession(t *testing.T, reg *registry.Registry) *registry.Session {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// A shared name stays while one of those who serve it lives; the token stays, and no other digest gets in.
+func TestShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		reg := openMemory(t)
+		var sessions []*registry.Session
+		var regs []*registry.Registration
+		for i := range 3 {
+			s := newSession(t, reg)
+			r, err := s.Register(ctx, "shared", &registry.RegisterOptions{Digest: "d1", Instance: fmt.Sprintf("i%d", i), Groups: []string{"tools"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			sessions, regs = append(sessions, s), append(regs, r)
+		}
+		token := regs[0].Token()
+		for i, r := range regs {
+			if r.Token() != token || !r.Serving() || r.Instance() != fmt.Sprintf("i%d", i) {
+				t.Errorf("replica %d: token %d, serving %v, instance %s", i, r.Token(), r.Serving(), r.Instance())
+			}
+		}
+		other := newSession(t, reg)
+		for _, digest := range []string{"", "d2"} {
+			if _, err := other.Register(ctx, "shared", &registry.RegisterOptions{Digest: digest}); !errors.Is(err, registry.ErrNameTaken) {
+				t.Errorf("digest %q: %v", digest, err)
+			}
+		}
+		standby, err := other.StandBy(ctx, "shared", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		down, err := reg.Monitor(ctx, "shared")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if replicas, err := reg.Replicas("shared"); err != nil || len(replicas) != 3 {
+			t.Errorf("replicas: %v, %v", replicas, err)
+		}
+
+		if err := sessions[0].Close(ctx); err != nil { // its record's owner dies: the next stands for it at that very entry
+			t.Fatal(err)
+		}
+		if rec, err := reg.Whereis("shared"); err != nil || rec.Instance != "i1" || rec.Token != token {
+			t.Fatalf("after the first died: %+v, %v", rec, err)
+		}
+		synctest.Wait() // and takes the record over
+		snap, err := registry.Load(ctx, storeOf[reg])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rec, err := snap.Whereis("shared"); err != nil || rec.Session != sessions[1].ID() || rec.Token != token {
+			t.Errorf("a fresh reader: %+v, %v", rec, err)
+		}
+		if err := regs[1].Unregister(ctx); err != nil { // in good order: another takes its place in the same step
+			t.Fatal(err)
+		}
+		if rec, err := reg.Whereis("shared"); err != nil || rec.Instance != "i2" || rec.Token != token || rec.Revision == token {
+			t.Fatalf("after the second left: %+v, %v", rec, err)
+		}
+		select {
+		case d := <-down:
+			t.Errorf("the name was gone: %v", d)
+		default:
+		}
+		if members, err := reg.Members("tools"); err != nil || len(members) != 1 {
+			t.Errorf("members: %v, %v", members, err)
+		}
+		if err := sessions[2].Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+		got, err := standby.Wait(ctx) // only now it is a standby's turn
+		if err != nil || got.Token() <= token {
+			t.Fatalf("the standby: %v", err)
+		}
+		if d := <-down; d.What != "shared" {
+			t.Errorf("%v", d)
+		}
+	})
 }

@@ -20,6 +20,7 @@ type view struct {
 	groups  map[string]map[string]*Member   // visible: group, instance
 	joined  map[string]map[string]*Member   // visible: instance, group
 	holds   map[string]map[string]*Record   // visible: instance, its names: a session that hosts none may have many
+	shares  map[string]map[string]*entry    // visible: name, instance that serves it with others
 	queues  map[string]map[string]*entry    // visible: name, instance that stands by for it
 	leases  map[string]*Lease               // sessions alive
 	props   map[string]map[string]*Property // visible: session, key
@@ -50,6 +51,7 @@ func (v *view) clear() {
 	v.joined = map[string]map[string]*Member{}
 	v.holds = map[string]map[string]*Record{}
 	v.queues = map[string]map[string]*entry{}
+	v.shares = map[string]map[string]*entry{}
 	v.lists = map[string]*memberList{}
 	v.index = newIndex()
 	v.leases = map[string]*Lease{}
@@ -163,7 +165,7 @@ func (v *view) judge(changes []change, why Reason, collapsed bool) {
 		}
 		kind, session := splitKey(c.key)
 		switch kind {
-		case kindName, kindGroup, kindStandby, kindProperty:
+		case kindName, kindGroup, kindStandby, kindReplica, kindProperty:
 			touch(c.key, reason, reason != "")
 		case kindLease:
 			if v.records.alive(session) {
@@ -174,6 +176,14 @@ func (v *view) judge(changes []change, why Reason, collapsed bool) {
 			}
 			for _, key := range slices.Sorted(maps.Keys(v.keys[session])) {
 				touch(key, reason, false)
+			}
+		}
+	}
+	for _, key := range order { // replicas first: a name may hang on them
+		if kind, rest := splitKey(key); kind == kindReplica {
+			if of, instance, ok := splitGroup(rest); ok {
+				v.judgeReplica(of, instance, key, affected[key])
+				touch(nameKey(of), "", false)
 			}
 		}
 	}
@@ -198,18 +208,6 @@ func (v *view) judge(changes []change, why Reason, collapsed bool) {
 	v.index.settle()
 }
 
-func (v *view) judgeStandby(name, instance, key string, reason Reason) {
-	e := v.records[key]
-	if v.records.visible(e) {
-		link(v.queues, name, instance, e)
-		return
-	}
-	if _, was := v.queues[name][instance]; was {
-		unlink(v.queues, name, instance)
-		v.fire(key, reason)
-	}
-}
-
 // endReason reads why a change ended what was there: from the tombstone, or from the record that took its place.
 func endReason(c change) Reason {
 	switch {
@@ -224,12 +222,10 @@ func endReason(c change) Reason {
 }
 
 func (v *view) judgeName(name, key string, reason Reason, collapsed bool) {
-	var now *Record
-	if e := v.records[key]; v.records.visible(e) {
-		now = e.value.(*Record)
-	}
+	e := v.records[key]
+	now := v.records.shown(e, v.sharer(name, e))
 	was := v.names[name]
-	if was == now {
+	if was == now || was != nil && now != nil && was.Revision == now.Revision && was.Instance == now.Instance && was.Session == now.Session {
 		return
 	}
 	v.index.note(name, was, now)
@@ -243,7 +239,7 @@ func (v *view) judgeName(name, key string, reason Reason, collapsed bool) {
 		link(v.holds, now.Instance, name, now)
 	}
 	switch {
-	case now != nil && was != nil && was.Session == now.Session && was.Instance == now.Instance && was.Token == now.Token:
+	case now != nil && was != nil && was.Token == now.Token && (was.Session == now.Session && was.Instance == now.Instance || now.Digest != ""):
 		v.tell(Event{Kind: Updated, Record: *now, Collapsed: collapsed})
 		return
 	case was != nil:
@@ -313,7 +309,7 @@ func (v *view) orphans(limit int) []*entry {
 			continue
 		}
 		for key := range keys {
-			if e := v.records[key]; v.records.orphan(e) {
+			if e := v.records[key]; v.records.orphan(e) && !v.shared(e) {
 				if out = append(out, e); len(out) == limit {
 					return out
 				}
@@ -335,12 +331,9 @@ func (v *view) claim(key string) (claim, kvstore.Revision) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	judged := v.records.claim(key)
-	if kind, name := splitKey(key); kind == kindName && judged.held == nil {
-		for _, e := range v.queues[name] {
-			if ahead(e, judged.heir) {
-				judged.heir = e
-			}
-		}
+	if kind, name := splitKey(key); kind == kindName {
+		e := v.records[key]
+		judged = v.records.claimName(e, judged, v.sharer(name, e), v.heir(name))
 	}
 	return judged, v.revision
 }

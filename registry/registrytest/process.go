@@ -32,6 +32,9 @@ type ProcessOptions struct {
 	Role    registry.Role // a Node hears the cluster's events
 	Skew    time.Duration // of its time of day
 	Node    string        // its name; "" is its server's
+
+	Counters kvstore.Counters // of the scope; nil: none
+	History  kvstore.History  // of the scope; nil: none
 }
 
 // Process is a registry with its own ways to the world.
@@ -60,7 +63,7 @@ func (w *World) Start(t testing.TB, opts *ProcessOptions) *Process {
 		Store: NewStore(w.Log),
 		Clock: NewClock(o.Skew),
 	}
-	r, err := registry.Open(t.Context(), p.Store, &registry.Options{Node: o.Node, Peers: p.Peer, Role: o.Role, Clock: p.Clock})
+	r, err := registry.Open(t.Context(), p.Store, &registry.Options{Node: o.Node, Peers: p.Peer, Role: o.Role, Clock: p.Clock, Counters: o.Counters, History: o.History})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,77 @@
+package registry
+
+// judgeReplica brings the index of those who share a name up to date.
+func (v *view) judgeReplica(name, instance, key string, reason Reason) {
+	e := v.records[key]
+	if v.records.visible(e) {
+		link(v.shares, name, instance, e)
+		return
+	}
+	if _, was := v.shares[name][instance]; was {
+		unlink(v.shares, name, instance)
+		v.fire(key, reason)
+	}
+}
+
+// judgeStandby brings the queue for a name up to date.
+func (v *view) judgeStandby(name, instance, key string, reason Reason) {
+	e := v.records[key]
+	if v.records.visible(e) {
+		link(v.queues, name, instance, e)
+		return
+	}
+	if _, was := v.queues[name][instance]; was {
+		unlink(v.queues, name, instance)
+		v.fire(key, reason)
+	}
+}
+
+// sharer is records.sharer by the index.
+func (v *view) sharer(name string, e *entry) (first *entry) {
+	rec, ok := recordOf(e)
+	if !ok || rec.Digest == "" {
+		return nil
+	}
+	for _, e := range v.shares[name] {
+		if joinedBefore(e, first, rec.Digest) {
+			first = e
+		}
+	}
+	return first
+}
+
+func recordOf(e *entry) (*Record, bool) {
+	if e == nil || e.ended {
+		return nil, false
+	}
+	rec, ok := e.value.(*Record)
+	return rec, ok
+}
+
+// shared tells whether a record of a dead session still holds a name, for those who share it: then it is no orphan.
+func (v *view) shared(e *entry) bool {
+	kind, name := splitKey(e.key)
+	return kind == kindName && v.records.shown(e, v.sharer(name, e)) != nil
+}
+
+// leftBy lists the records that a dead session has left and that hold nothing, its lease not among them.
+func (v *view) leftBy(session string) (left []*entry) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for key := range v.keys[session] {
+		if e := v.records[key]; v.records.orphan(e) && !v.shared(e) {
+			left = append(left, e)
+		}
+	}
+	return left
+}
+
+// heir is records.heir by the index.
+func (v *view) heir(name string) (first *entry) {
+	for _, e := range v.queues[name] {
+		if ahead(e, first) {
+			first = e
+		}
+	}
+	return first
+}
