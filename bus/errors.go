@@ -68,7 +68,7 @@ type NotReadyError struct {
 	Node    string
 	Missing []string // of ClusterOptions.Nodes, those that are not connected
 	Leader  string   // the leader of JetStream's own group, "" while there is none
-	Hint    string   // the newest complaint of the server about a route, if any
+	Hint    string   // why a node was refused, if one was: the server's newest line about it
 	Cause   error    // the context's error
 }
 

@@ -188,4 +188,3 @@ func (g *Handling) close(ctx context.Context) error {
 	}
 	return fmt.Errorf("bus: requests on %q were cut off: %w", g.sub.Subject, context.Cause(ctx))
 }
-

@@ -27,7 +27,7 @@ type serverLog struct {
 	route func()      // called when a route was closed; may be nil
 
 	mu   sync.Mutex
-	hint string // the newest complaint about a route
+	hint string // the newest refusal of a route
 }
 
 func newServerLog(log *slog.Logger, route func()) *serverLog {
@@ -64,7 +64,7 @@ func (l *serverLog) Errorf(format string, v ...any) {
 		level = slog.LevelInfo
 	}
 	msg := l.emit(level, format, v)
-	if low := strings.ToLower(msg); level == slog.LevelError && (strings.Contains(low, "rid:") || strings.Contains(low, "route")) {
+	if refusal(msg) {
 		l.mu.Lock()
 		l.hint = msg
 		l.mu.Unlock()
@@ -82,7 +82,18 @@ func (l *serverLog) Fatalf(format string, v ...any) {
 func (l *serverLog) Debugf(format string, v ...any) { l.emit(levelServerDebug, format, v) }
 func (l *serverLog) Tracef(format string, v ...any) { l.emit(levelServerDebug, format, v) }
 
-// routeHint is the newest error line about a route, such as a refused password.
+// refusal tells the lines that say why two nodes do not come together from those that only say that they are not connected.
+func refusal(msg string) bool {
+	low := strings.ToLower(msg)
+	for _, part := range []string{"authorization", "authentication", "cluster name", "duplicate server name", "tls handshake"} {
+		if strings.Contains(low, part) {
+			return true
+		}
+	}
+	return false
+}
+
+// routeHint is the newest error line that tells why a node was refused.
 func (l *serverLog) routeHint() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -137,7 +137,10 @@ func (n *Node) start(ctx context.Context, sopts *server.Options, creds nodeCreds
 		return err
 	}
 	if n.sys, err = nats.Connect("", nats.InProcessServer(inProcess{n}), nats.UserInfo(creds.sysUser, creds.sysPass), nats.Name("toolbus system "+n.name),
-		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectBufSize(-1)); err != nil {
+		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectBufSize(-1), nats.FlusherTimeout(writeTimeout),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			n.log.Debug("system connection", "node", n.name, "error", err)
+		})); err != nil {
 		return fmt.Errorf("bus: system connection: %w", err)
 	}
 	if err := n.watchEvents(); err != nil {
