@@ -178,7 +178,7 @@ func TestDecodeOthers(t *testing.T) {
 	if e.reason != ReasonExpired || !e.ended {
 		t.Errorf("an expiry: %+v", e)
 	}
-	for _, foreign := range []string{"replicas.a.I", "later.S.k", "barrier.p", "x"} {
+	for _, foreign := range []string{"later.a.I", "later.S.k", "barrier.p", "x"} {
 		if e := decode(kvstore.Entry{Key: foreign, Value: []byte(`{"session":"S"}`), Revision: 1}); e.session != "" || e.value != nil || e.bad != "" {
 			t.Errorf("%s is not ours: %+v", foreign, e)
 		}
