@@ -39,7 +39,7 @@ func (h *Host) Stop(ctx context.Context, name string) error {
 	if s == nil {
 		return fmt.Errorf("servers: %s is not served here: %w", name, registry.ErrNotFound)
 	}
-	if !h.spawn(func() { s.end(nil) }) { // it ends whatever becomes of ctx
+	if !h.spawn(func() { s.end(nil, byName) }) { // it ends whatever becomes of ctx
 		return ErrClosed
 	}
 	select {

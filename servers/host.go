@@ -2,11 +2,10 @@ package servers
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 
 	"github.com/toolbus/toolbus/bus"
 	"github.com/toolbus/toolbus/registry"
+	"github.com/toolbus/toolbus/servers/era"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -35,14 +35,24 @@ type ServeOptions struct {
 	Metadata map[string]string // shown with the name, besides what the server says of itself
 	Labels   map[string]string
 
+	// Drain is how long the calls in flight may go on when the server is closed and its name given up already (0: they end at once, and are told).
+	Drain time.Duration
+
 	MaxInFlight, MaxSessions int // see wire.ServeOptions
+}
+
+// Describer is a backend that can say what its server is: its groups and metadata follow from that.
+type Describer interface {
+	wire.Backend
+	Describe(ctx context.Context) (era.Info, error)
 }
 
 // Host serves MCP servers of this process under names. They share one registry session: one liveness, opened with the first of them. All
 // methods may be called concurrently.
 //
-// When the session is lost (a long partition, a verdict) every server stops to answer; the Host opens a new session, claims the names again
-// and serves on, as new instances. A name that somebody else has by then is not fought for: its Serving ends with a *registry.NameTakenError.
+// When the session is lost (a long partition, a verdict) every server stops to answer, and its sessions with clients end; the Host opens a new session, claims
+// the names again and serves on, as the same instances with new tokens. A name that somebody else has by then is not fought for: its Serving ends
+// with a *registry.NameTakenError.
 type Host struct {
 	conn *bus.Conn
 	reg  *registry.Registry
@@ -76,10 +86,17 @@ func NewHost(conn *bus.Conn, reg *registry.Registry, opts *HostOptions) *Host {
 }
 
 // Serve claims name and serves server under it until the Serving is closed, the Host is, or the name is lost. It returns when the claim
-// is in this process's view and the server answers. The server joins the groups tools, resources and prompts as far as it declares them. Errors: what
+// is in this process's view and the server answers. The server joins the groups tools, resources and prompts as far as it declares them, and leaves them, when
+// its tools, resources and prompts change; for that the Host keeps a session of its own with it (see Refresh). Errors: what
 // registry.Session.Register says (a *registry.NameTakenError above all), ErrClosed, and what the server says when it is asked.
 // If ctx ends first, nothing is left behind.
 func (h *Host) Serve(ctx context.Context, name string, server *mcp.Server, opts *ServeOptions) (*Serving, error) {
+	return h.ServeBackend(ctx, name, &backend{server: server}, opts)
+}
+
+// ServeBackend is Serve for whatever answers: children on stdio, a program of another kind. What a Describer says of its server is shown, and decides over
+// tools, resources and prompts. The backend is not closed with the Serving: who made it does that.
+func (h *Host) ServeBackend(ctx context.Context, name string, b wire.Backend, opts *ServeOptions) (*Serving, error) {
 	if opts == nil {
 		opts = &ServeOptions{}
 	}
@@ -87,16 +104,11 @@ func (h *Host) Serve(ctx context.Context, name string, server *mcp.Server, opts 
 	if err != nil {
 		return nil, err
 	}
-	said, err := ask(ctx, server)
-	if err != nil {
+	s := &Serving{host: h, name: name, instance: nuid.Next(), backend: b, opts: *opts, done: make(chan struct{})}
+	if s.info, err = s.ask(ctx); err != nil {
 		return nil, fmt.Errorf("servers: asking %s what it can do: %w", name, err)
 	}
-	s := &Serving{host: h, name: name, server: server, opts: *opts, groups: said.groups(), done: make(chan struct{})}
-	s.backend = &backend{server: server}
-	if said.Modern {
-		s.backend.modern = modernVersion
-	}
-	s.metadata = describe(said, opts.Metadata)
+	s.ctx, s.cancel = context.WithCancel(h.ctx)
 	h.mu.Lock()
 	other := h.names[name]
 	if other == nil && !h.closed {
@@ -104,157 +116,23 @@ func (h *Host) Serve(ctx context.Context, name string, server *mcp.Server, opts 
 	}
 	closed := h.closed
 	h.mu.Unlock()
-	if closed {
+	switch {
+	case closed:
+		s.cancel()
 		return nil, ErrClosed
-	}
-	if other != nil {
+	case other != nil:
+		s.cancel()
 		return nil, &registry.NameTakenError{Name: name, Owner: other.Record()}
 	}
 	if err := h.start(ctx, s); err != nil {
-		h.forget(s)
+		s.end(nil, byName) // the Host may have claimed for it meanwhile, in a session after the one that failed here
 		return nil, err
+	}
+	if b, ok := b.(*backend); ok {
+		h.spawn(func() { s.keepUp(b) }) // a closed Host ends it anyway
 	}
 	return s, nil
 }
-
-func (h *Host) start(ctx context.Context, s *Serving) error {
-	for {
-		session, err := h.open(ctx, nil)
-		if err != nil {
-			return err
-		}
-		err = s.take(ctx, session)
-		if !errors.Is(err, registry.ErrSessionEnded) || ctx.Err() != nil {
-			return err
-		}
-	}
-}
-
-// open returns the Host's session, a new one if there is none or it is the one that ended.
-func (h *Host) open(ctx context.Context, ended *registry.Session) (*registry.Session, error) {
-	h.opening.Lock()
-	defer h.opening.Unlock()
-	h.mu.Lock()
-	session, server, closed := h.session, h.server, h.closed
-	h.mu.Unlock()
-	if closed {
-		return nil, ErrClosed
-	}
-	if session != nil && session != ended && session.Err() == nil {
-		return session, nil
-	}
-	if server == nil {
-		var err error
-		server, err = wire.NewServer(h.conn, &wire.ServerOptions{Scope: h.reg.Scope(), MaxMessage: h.opts.MaxMessage, Logger: h.log})
-		if err != nil {
-			return nil, err
-		}
-		h.mu.Lock()
-		h.server = server
-		h.mu.Unlock()
-	}
-	next, err := h.reg.NewSession(ctx, &registry.SessionOptions{Mode: h.opts.Mode, Replaces: session})
-	if err != nil {
-		return nil, err
-	}
-	h.mu.Lock()
-	h.session = next
-	h.mu.Unlock()
-	if !h.spawn(func() { h.follow(next) }) {
-		h.leave(next)
-		return nil, ErrClosed
-	}
-	return next, nil
-}
-
-// spawn runs f on a goroutine that Close waits for. It is false once the Host is closed.
-func (h *Host) spawn(f func()) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return false
-	}
-	h.work.Go(f)
-	return true
-}
-
-// follow waits for the end of a session and brings what it held into the next.
-func (h *Host) follow(session *registry.Session) {
-	select {
-	case <-session.Done():
-	case <-h.ctx.Done():
-		return
-	}
-	h.mu.Lock()
-	if h.closed || h.session != session {
-		h.mu.Unlock()
-		return
-	}
-	var held []*Serving
-	for _, s := range h.names {
-		held = append(held, s)
-	}
-	h.mu.Unlock()
-	h.log.Warn("the session has ended; claiming again", "session", session.ID(), "err", session.Err(), "names", len(held))
-	for _, s := range held {
-		s.release(session)
-	}
-	pause := 50 * time.Millisecond
-	for len(held) > 0 {
-		next, err := h.open(h.ctx, session)
-		if err == nil {
-			held = h.again(next, held)
-		}
-		if len(held) == 0 || h.ctx.Err() != nil {
-			return
-		}
-		h.log.Warn("claiming again failed", "err", err, "names", len(held), "next", pause)
-		select {
-		case <-time.After(pause):
-		case <-h.ctx.Done():
-			return
-		}
-		pause = min(2*pause, 2*time.Second)
-	}
-}
-
-// again claims names in a new session, a few at once, and returns those that are to be tried once more.
-func (h *Host) again(session *registry.Session, held []*Serving) []*Serving {
-	var mu sync.Mutex
-	var left []*Serving
-	var work sync.WaitGroup
-	room := make(chan struct{}, 16)
-	for _, s := range held {
-		work.Go(func() {
-			room <- struct{}{}
-			defer func() { <-room }()
-			err := s.take(h.ctx, session)
-			switch {
-			case err == nil, errors.Is(err, ErrClosed):
-			case errors.Is(err, registry.ErrNameTaken):
-				h.log.Warn("a name is lost", "name", s.name, "err", err)
-				s.end(err)
-			default:
-				mu.Lock()
-				left = append(left, s)
-				mu.Unlock()
-			}
-		})
-	}
-	work.Wait()
-	return left
-}
-
-// leave ends a session, and with it all that it holds. Where the store is away its lease ends by itself.
-func (h *Host) leave(session *registry.Session) {
-	ctx, cancel := context.WithTimeout(context.Background(), leavePatience)
-	defer cancel()
-	if err := session.Close(ctx); err != nil && !errors.Is(err, registry.ErrSessionEnded) {
-		h.log.Warn("the session's end is not in the registry yet; it ends with its lease", "session", session.ID(), "err", err)
-	}
-}
-
-const leavePatience = 5 * time.Second
 
 func (h *Host) forget(s *Serving) {
 	h.mu.Lock()
@@ -268,15 +146,11 @@ func (h *Host) forget(s *Serving) {
 func (h *Host) Servings() []*Serving {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var all []*Serving
-	for s := range maps.Values(h.names) {
-		all = append(all, s)
-	}
-	return all
+	return slices.Collect(maps.Values(h.names))
 }
 
-// Close gives every name up in one step, then ends what served them: calls in flight are told. It waits for all of it, at most some
-// seconds where the registry cannot be reached.
+// Close gives every name up in one step, then ends what served them: calls in flight are told, at the end of ServeOptions.Drain where it is set. It waits for
+// all of it, at most some seconds more where the registry cannot be reached.
 func (h *Host) Close() error {
 	h.mu.Lock()
 	if h.closed {
@@ -287,13 +161,15 @@ func (h *Host) Close() error {
 	h.closed = true
 	session := h.session
 	h.mu.Unlock()
+	h.cancel() // whoever claims again gives up
+	var ends sync.WaitGroup
 	if session != nil {
-		h.leave(session)
+		ends.Go(func() { h.leave(session) })
 	}
 	for _, s := range h.Servings() {
-		s.end(nil)
+		ends.Go(func() { s.end(nil, withSession) })
 	}
-	h.cancel()
+	ends.Wait()
 	h.work.Wait()
 	h.opening.Lock() // whoever opens has given up, or made the server by now
 	defer h.opening.Unlock()
@@ -305,31 +181,3 @@ func (h *Host) Close() error {
 	}
 	return nil
 }
-
-// The members of a hosted server's metadata, as a bridged one has them: JSON on one line as the server gave it, or text.
-const (
-	metaServer       = "mcp.serverInfo"
-	metaCapabilities = "mcp.capabilities"
-	metaVersion      = "mcp.protocolVersion"
-	metaEra          = "mcp.era"
-	metaInstructions = "mcp.instructions"
-	maxMetadata      = 4096 // bytes of one of these: a record is one small line
-)
-
-func describe(i info, given map[string]string) map[string]string {
-	capabilities, _ := json.Marshal(i.Capabilities)
-	said := map[string]string{metaServer: string(i.ServerInfo), metaCapabilities: string(capabilities), metaVersion: i.ProtocolVersion,
-		metaInstructions: i.Instructions, metaEra: "legacy"}
-	if i.Modern {
-		said[metaEra] = "modern"
-	}
-	for key, value := range said {
-		if value == "" || len(value) > maxMetadata {
-			delete(said, key)
-		}
-	}
-	maps.Copy(said, given)
-	return said
-}
-
-func newInstance() string { return nuid.Next() }

@@ -224,28 +224,3 @@ func TestGoneIsKnownAtOnce(t *testing.T) {
 		t.Error("the pinned session ended without a reason")
 	}
 }
-
-func TestRefreshFollowsTheCapabilities(t *testing.T) {
-	node := bustest.Node(t, nil)
-	here := newProcess(t, node)
-	server := mcp.NewServer(&mcp.Implementation{Name: "grows"}, nil)
-	serving, err := here.host(t).Serve(t.Context(), "grows", server, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	groups := func() []string { r, _ := here.reg.Describe("grows"); return r.Groups }
-	if g := groups(); len(g) != 0 {
-		t.Errorf("an empty server is in %v", g)
-	}
-	server.AddPrompt(&mcp.Prompt{Name: "p"}, nil)
-	if err := serving.Refresh(bustest.Context(t)); err != nil {
-		t.Fatal(err)
-	}
-	if g := groups(); !slices.Equal(g, []string{"prompts"}) {
-		t.Errorf("with a prompt it is in %v", g)
-	}
-	session := connect(t, client(nil), &servers.Transport{Conn: here.conn, Group: "prompts"}, modern)
-	if r, err := session.ListPrompts(t.Context(), nil); err != nil || len(r.Prompts) != 1 {
-		t.Errorf("%+v, %v", r, err)
-	}
-}

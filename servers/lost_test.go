@@ -68,7 +68,7 @@ func TestLostSessionIsReplaced(t *testing.T) {
 	}
 	bustest.Eventually(t, "the other name is served again", kept.Serving)
 	after := kept.Record()
-	if after.Instance == before.Instance || after.Session == before.Session || after.Token <= before.Token {
+	if after.Instance != before.Instance || after.Instance != kept.Instance() || after.Session == before.Session || after.Token <= before.Token {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
 	client := mcp.NewClient(&mcp.Implementation{Name: "test"}, nil)

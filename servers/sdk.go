@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/toolbus/toolbus/servers/era"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -73,7 +76,7 @@ func (c *connection) SessionID() string { return c.id }
 // ever share a connection, and whatever is said on one belongs to its request.
 type backend struct {
 	server *mcp.Server
-	modern string // the newest version that it answers without a session, "" if it only knows legacy ones
+	modern atomic.Bool // it answers without a session
 }
 
 // Shared is never used: see Single.
@@ -94,8 +97,8 @@ func (b *backend) Single(ctx context.Context) (wire.Pipe, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.modern != "" {
-		return &bare{Pipe: pipe, version: b.modern}, nil
+	if b.modern.Load() {
+		return &bare{Pipe: pipe, version: era.ModernVersion}, nil
 	}
 	if _, err := handshake(ctx, pipe); err != nil {
 		_ = pipe.Close()
@@ -117,71 +120,76 @@ func (p *bare) Write(ctx context.Context, raw json.RawMessage) error {
 	return p.Pipe.Write(ctx, raw)
 }
 
-// info is what a server says of itself.
-type info struct {
-	Modern          bool                       `json:"-"`
-	Supported       []string                   `json:"supportedVersions"` // modern
-	ProtocolVersion string                     `json:"protocolVersion"`   // legacy
-	Capabilities    map[string]json.RawMessage `json:"capabilities"`
-	ServerInfo      json.RawMessage            `json:"serverInfo"`
-	Instructions    string                     `json:"instructions"`
-	Meta            map[string]json.RawMessage `json:"_meta"`
-}
-
-const (
-	modernVersion = "2026-07-28"
-	legacyVersion = "2025-11-25"
-	serverInfoKey = "io.modelcontextprotocol/serverInfo"
-)
-
-// ask learns what an SDK server can do, in this process: by server/discover, else by initialize.
-func ask(ctx context.Context, server *mcp.Server) (info, error) {
-	b := &backend{server: server}
+// Describe asks the server what it is, in this process: by server/discover, else by initialize.
+func (b *backend) Describe(ctx context.Context) (era.Info, error) {
 	pipe, err := b.Open(ctx)
 	if err != nil {
-		return info{}, err
+		return era.Info{}, err
 	}
 	defer pipe.Close()
 	m, err := wire.Scan(json.RawMessage(`{"jsonrpc":"2.0","id":1,"method":"server/discover"}`))
 	if err != nil {
-		return info{}, err
+		return era.Info{}, err
 	}
-	result, err := roundTrip(ctx, pipe, m.WithMeta(modernVersion))
+	result, err := roundTrip(ctx, pipe, m.WithMeta(era.ModernVersion))
 	if err == nil {
-		var i info
-		if err := json.Unmarshal(result, &i); err != nil {
-			return info{}, fmt.Errorf("servers: result of server/discover: %w", err)
+		if info, ok := era.ReadDiscover(result); ok {
+			b.modern.Store(true)
+			return info, nil
 		}
-		i.Modern, i.ProtocolVersion = true, modernVersion
-		if i.ServerInfo == nil {
-			i.ServerInfo = i.Meta[serverInfoKey]
-		}
-		return i, nil
-	}
-	if _, refused := errors.AsType[*wire.Error](err); !refused {
-		return info{}, err
+	} else if _, refused := errors.AsType[*wire.Error](err); !refused {
+		return era.Info{}, err
 	}
 	_ = pipe.Close() // the era of a connection is what it heard first
 	pipe, err = b.Open(ctx)
 	if err != nil {
-		return info{}, err
+		return era.Info{}, err
 	}
 	defer pipe.Close()
 	return handshake(ctx, pipe)
 }
 
+// changes tells of each notice that the server's tools, resources or prompts are others now, until ctx ends. The notices go to legacy sessions alone,
+// so it keeps one, of a client that can do nothing. An error says that there are no notices to be had.
+func (b *backend) changes(ctx context.Context, changed chan<- struct{}) error {
+	pipe, err := b.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer pipe.Close()
+	if _, err := handshake(ctx, pipe); err != nil {
+		return err
+	}
+	for {
+		raw, err := pipe.Read(ctx)
+		if err != nil {
+			return err
+		}
+		switch m, err := wire.Scan(raw); {
+		case err != nil:
+		case m.Request():
+			_ = pipe.Write(ctx, wire.Unattended(m)) // Read sees the end
+		case strings.HasSuffix(m.Method, "/list_changed"):
+			select {
+			case changed <- struct{}{}:
+			default: // one is enough
+			}
+		}
+	}
+}
+
 // handshake says initialize and initialized.
-func handshake(ctx context.Context, pipe wire.Pipe) (info, error) {
-	result, err := roundTrip(ctx, pipe, json.RawMessage(`{"jsonrpc":"2.0","id":"toolbus","method":"initialize","params":{"protocolVersion":"`+legacyVersion+
+func handshake(ctx context.Context, pipe wire.Pipe) (era.Info, error) {
+	result, err := roundTrip(ctx, pipe, json.RawMessage(`{"jsonrpc":"2.0","id":"toolbus","method":"initialize","params":{"protocolVersion":"`+era.LegacyVersion+
 		`","capabilities":{},"clientInfo":{"name":"toolbus","version":"`+wire.Version+`"}}}`))
 	if err != nil {
-		return info{}, err
+		return era.Info{}, err
 	}
-	var i info
-	if err := json.Unmarshal(result, &i); err != nil {
-		return info{}, fmt.Errorf("servers: result of initialize: %w", err)
+	info, err := era.ReadInitialize(result)
+	if err != nil {
+		return era.Info{}, fmt.Errorf("servers: %w", err)
 	}
-	return i, pipe.Write(ctx, json.RawMessage(`{"jsonrpc":"2.0","method":"notifications/initialized"}`))
+	return info, pipe.Write(ctx, json.RawMessage(`{"jsonrpc":"2.0","method":"notifications/initialized"}`))
 }
 
 // roundTrip sends one request and waits for its response.
@@ -209,18 +217,4 @@ func roundTrip(ctx context.Context, pipe wire.Pipe, request json.RawMessage) (js
 			return r.Result, nil
 		}
 	}
-}
-
-// kinds are the groups that follow from what a server declares.
-var kinds = []string{"tools", "resources", "prompts"}
-
-// groups are those that the server joins by itself.
-func (i info) groups() []string {
-	var joined []string
-	for _, kind := range kinds {
-		if value, ok := i.Capabilities[kind]; ok && string(value) != "null" {
-			joined = append(joined, kind)
-		}
-	}
-	return joined
 }

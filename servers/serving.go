@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"sync"
 
-	"github.com/modelcontextprotocol/go-sdk/mcp"
-
 	"github.com/toolbus/toolbus/registry"
+	"github.com/toolbus/toolbus/servers/era"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -18,35 +16,46 @@ import (
 type Serving struct {
 	host     *Host
 	name     string
-	server   *mcp.Server
-	backend  *backend
+	instance string
+	backend  wire.Backend
 	opts     ServeOptions
-	metadata map[string]string
+
+	ctx    context.Context // of claims and of keepUp; ends with the Serving
+	cancel context.CancelFunc
+	done   chan struct{} // everything has ended
 
 	taking sync.Mutex // held while the name is claimed, groups change, or it ends
 
 	mu           sync.Mutex
-	groups       []string // by capability
+	info         era.Info // as the server said last
+	joined       []string // the groups that it is in
+	shown        map[string]string
 	registration *registry.Registration
 	wire         *wire.Serving
 	over         bool
 	err          error
-	done         chan struct{}
 }
 
 // take claims the name in a session and serves it.
+//
+// The claim comes first, and only then does it listen: who listened before would stand in the queue group of the name beside the one that has
+// it, and be given its calls. So for a moment, some milliseconds at most, a name is visible that does not answer; a caller with a registry bridges
+// that (see Transport).
 func (s *Serving) take(ctx context.Context, session *registry.Session) error {
 	s.taking.Lock()
 	defer s.taking.Unlock()
 	s.mu.Lock()
-	over, groups := s.over, s.allGroups()
+	over, held := s.over, s.wire != nil && s.registration.Session() == session
+	groups, metadata := s.wanted()
 	s.mu.Unlock()
-	if over {
+	switch {
+	case over:
 		return ErrClosed
+	case held: // two sessions ended quickly one after the other
+		return nil
 	}
-	instance := newInstance()
 	registration, err := session.Register(ctx, s.name, &registry.RegisterOptions{
-		Instance: instance, Kind: s.opts.Kind, Groups: groups, Metadata: s.metadata, Labels: s.opts.Labels,
+		Instance: s.instance, Kind: s.opts.Kind, Groups: groups, Metadata: metadata, Labels: s.opts.Labels,
 	})
 	if err != nil {
 		return err
@@ -56,7 +65,7 @@ func (s *Serving) take(ctx context.Context, session *registry.Session) error {
 	server := h.server
 	h.mu.Unlock()
 	serving, err := server.Serve(ctx, wire.ServeOptions{
-		Name: s.name, Instance: instance, Lease: session.ID(), Token: strconv.FormatUint(uint64(registration.Token()), 10),
+		Name: s.name, Instance: s.instance, Lease: session.ID(), Token: strconv.FormatUint(uint64(registration.Token()), 10),
 		Groups: groups, Valid: registration.Serving, MaxInFlight: s.opts.MaxInFlight, MaxSessions: s.opts.MaxSessions, Logger: h.log,
 	}, s.backend)
 	if err != nil {
@@ -64,10 +73,10 @@ func (s *Serving) take(ctx context.Context, session *registry.Session) error {
 		return err
 	}
 	s.mu.Lock()
-	s.registration, s.wire = registration, serving
+	s.registration, s.wire, s.joined, s.shown = registration, serving, groups, metadata
 	s.mu.Unlock()
 	h.spawn(func() { s.follow(registration) }) // a closed Host ends it anyway
-	h.log.Info("serving", "name", s.name, "instance", instance, "session", session.ID(), "groups", groups)
+	h.log.Info("serving", "name", s.name, "instance", s.instance, "session", session.ID(), "groups", groups)
 	return nil
 }
 
@@ -75,13 +84,11 @@ func (s *Serving) take(ctx context.Context, session *registry.Session) error {
 func (s *Serving) follow(registration *registry.Registration) {
 	select {
 	case <-registration.Done():
-	case <-s.done:
-		return
-	case <-s.host.ctx.Done():
+	case <-s.ctx.Done():
 		return
 	}
 	if err := registration.Err(); registration.Session().Err() == nil && !errors.Is(err, registry.ErrSessionEnded) {
-		s.end(fmt.Errorf("servers: %s: %w", s.name, err))
+		s.end(fmt.Errorf("servers: %s: %w", s.name, err), byName)
 	}
 }
 
@@ -102,8 +109,16 @@ func (s *Serving) release(session *registry.Session) {
 	}
 }
 
-// end gives the name up and ends what served it. why nil is an ordinary end.
-func (s *Serving) end(why error) {
+// ending is how a name is given up.
+type ending bool
+
+const (
+	byName      ending = false // by itself
+	withSession ending = true  // with its session, which somebody else ends
+)
+
+// end gives the name up and ends what served it, both at once: the registry may be away. why nil is an ordinary end.
+func (s *Serving) end(why error, how ending) {
 	s.mu.Lock()
 	if s.over {
 		s.mu.Unlock()
@@ -111,18 +126,25 @@ func (s *Serving) end(why error) {
 	}
 	s.over, s.err = true, why
 	s.mu.Unlock()
+	s.cancel()
 	s.host.forget(s)
 	s.taking.Lock()
 	defer s.taking.Unlock()
 	s.mu.Lock()
 	registration, serving := s.registration, s.wire
 	s.mu.Unlock()
-	if registration != nil {
-		s.unregister(registration)
+	var both sync.WaitGroup
+	if registration != nil && how == byName {
+		both.Go(func() { s.unregister(registration) })
 	}
 	if serving != nil {
-		_ = serving.Close() // always nil
+		both.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), s.opts.Drain)
+			defer cancel()
+			_ = serving.Drain(ctx) // what is not done by then was told
+		})
 	}
+	both.Wait()
 	close(s.done)
 }
 
@@ -136,7 +158,7 @@ func (s *Serving) unregister(registration *registry.Registration) {
 
 // Close gives the name up, and ends the calls and sessions of the server: they are told. It waits for that. Closing again is fine.
 func (s *Serving) Close() error {
-	s.end(nil)
+	s.end(nil, byName)
 	<-s.done
 	return nil
 }
@@ -154,6 +176,9 @@ func (s *Serving) Err() error {
 // Name is the name.
 func (s *Serving) Name() string { return s.name }
 
+// Instance is the id of the hosted server. It stays when a session is lost and another follows.
+func (s *Serving) Instance() string { return s.instance }
+
 // Record is the registration as it stands; after a lost session it is that of the new one.
 func (s *Serving) Record() registry.Record {
 	s.mu.Lock()
@@ -170,59 +195,4 @@ func (s *Serving) Serving() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return !s.over && s.wire != nil && s.registration.Serving()
-}
-
-// allGroups are those by capability and the given ones. s.mu is held.
-func (s *Serving) allGroups() []string {
-	all := slices.Clone(s.groups)
-	for _, group := range s.opts.Groups {
-		if folded, err := registry.ParseName(group); err == nil {
-			group = folded
-		}
-		if !slices.Contains(all, group) { // a bad one is Register's to refuse
-			all = append(all, group)
-		}
-	}
-	return all
-}
-
-// Refresh asks the server again what it can do and joins or leaves tools, resources and prompts accordingly. Call it after capabilities
-// have changed: a first tool added to a server that had only resources, say.
-func (s *Serving) Refresh(ctx context.Context) error {
-	said, err := ask(ctx, s.server)
-	if err != nil {
-		return err
-	}
-	s.taking.Lock()
-	defer s.taking.Unlock()
-	s.mu.Lock()
-	if s.over || s.wire == nil {
-		s.mu.Unlock()
-		return ErrClosed
-	}
-	before := s.allGroups()
-	s.groups = said.groups()
-	after, registration, serving := s.allGroups(), s.registration, s.wire
-	s.mu.Unlock()
-	for _, group := range after {
-		if slices.Contains(before, group) {
-			continue
-		}
-		if _, err := registration.Join(ctx, group, nil); err != nil {
-			return err
-		}
-		if err := serving.Join(group); err != nil {
-			return err
-		}
-	}
-	for _, group := range before {
-		if slices.Contains(after, group) {
-			continue
-		}
-		serving.Leave(group)
-		if err := registration.Leave(ctx, group); err != nil {
-			return err
-		}
-	}
-	return registration.Update(ctx, func(r *registry.Record) { r.Metadata = describe(said, s.opts.Metadata) })
 }

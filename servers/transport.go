@@ -53,6 +53,7 @@ func (t *Transport) Connect(ctx context.Context) (mcp.Connection, error) {
 	if t.Registry != nil {
 		opts.Ended = func(ctx context.Context, o wire.Owner) <-chan string { return ended(ctx, t.Registry, o) }
 		opts.Unanswered = func(to wire.Target) *wire.Error { return unanswered(t.Registry, to) }
+		opts.Held = func(to wire.Target) bool { return held(t.Registry, to) }
 	}
 	pipe, err := wire.Dial(t.Conn, target, opts)
 	if err != nil {
@@ -152,6 +153,16 @@ func ended(ctx context.Context, reg *registry.Registry, o wire.Owner) <-chan str
 		}
 	}()
 	return why
+}
+
+// held tells whether somebody should listen at an address: who registers a name is seen a moment before he listens.
+func held(reg *registry.Registry, to wire.Target) bool {
+	if to.Group != "" {
+		members, err := reg.Members(to.Group)
+		return err == nil && len(members) > 0
+	}
+	record, err := reg.Whereis(to.Name)
+	return err == nil && (to.Instance == "" || record.Instance == to.Instance)
 }
 
 // unanswered says more about an address that nobody listens at.

@@ -8,15 +8,20 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/toolbus/toolbus/servers/era"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
 // mux lets several conversations share one child that was initialised by somebody else. It gives each request and each progress token an
 // id of its own, and the user's back in the answer. What the server says to nobody in particular goes to all; what it asks goes to nobody,
 // as it cannot be told whom it means.
+//
+// Package wire does the like for calls (its conversation), and for another end: there each answer goes to one caller's reply subject and ends that
+// call, and what belongs to no call is dropped. Here several pipes are to be had from one, each with its own initialize. Finding and replacing
+// what stands in a message is the same work, and is wire's alone: Message.At and With.
 type mux struct {
 	c    *Child
-	info Info
+	info era.Info
 	log  *slog.Logger
 
 	ctx    context.Context // its own: ends with close
@@ -38,7 +43,7 @@ type borrowed struct {
 	with string // of a request: the progress token that ends with it
 }
 
-func newMux(c *Child, info Info, log *slog.Logger) *mux {
+func newMux(c *Child, info era.Info, log *slog.Logger) *mux {
 	m := &mux{
 		c: c, info: info, log: log, done: make(chan struct{}),
 		ports: map[*port]struct{}{}, pending: map[string]borrowed{}, tokens: map[string]borrowed{},
@@ -99,15 +104,15 @@ func (m *mux) route(raw json.RawMessage) {
 	}
 	switch {
 	case msg.Request():
-		_ = m.c.Write(m.ctx, unattended(msg.Method, msg.ID())) // Read sees a child that has ended
+		_ = m.c.Write(m.ctx, wire.Unattended(msg)) // Read sees a child that has ended
 	case msg.Response():
 		m.respond(msg)
 	case msg.Method == "notifications/progress":
-		m.deliver(m.restore(raw, "params.progressToken", m.tokens))
+		m.deliver(m.restore(msg, wire.PlaceProgress, m.tokens))
 	case msg.Method == "notifications/cancelled":
-		m.deliver(m.restore(raw, "params.requestId", m.pending))
+		m.deliver(m.restore(msg, wire.PlaceCancelled, m.pending))
 	default:
-		m.deliver(m.restore(raw, "params._meta.io.modelcontextprotocol/subscriptionId", m.pending))
+		m.deliver(m.restore(msg, wire.PlaceSubscription, m.pending))
 	}
 }
 
@@ -123,36 +128,18 @@ func (m *mux) respond(msg wire.Message) {
 	if !ok {
 		return // whoever has asked is gone
 	}
-	raw, err := rewrite(msg.Raw, func(path string, _ json.RawMessage) json.RawMessage {
-		if path == "id" {
-			return b.was
-		}
-		return nil
-	})
-	if err != nil {
-		m.log.Warn("an answer was lost", "err", err)
-		return
-	}
-	b.port.put(raw)
+	b.port.put(msg.With(map[wire.Place]json.RawMessage{wire.PlaceID: b.was}))
 }
 
-// restore puts the user's own id into a notification that names one of ours at path, and says whose it is: nil for everybody's.
-func (m *mux) restore(raw json.RawMessage, path string, known map[string]borrowed) (json.RawMessage, *port) {
-	var owner *port
-	out, err := rewrite(raw, func(at string, value json.RawMessage) json.RawMessage {
-		if at != path {
-			return nil
-		}
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		b := known[key(value)]
-		owner = b.port
-		return b.was
-	})
-	if err != nil {
-		return raw, nil
+// restore puts the user's own id into a notification that names one of ours at a place, and says whose it is: nil for everybody's.
+func (m *mux) restore(msg wire.Message, at wire.Place, known map[string]borrowed) (json.RawMessage, *port) {
+	m.mu.Lock()
+	b, ok := known[key(msg.At(at))]
+	m.mu.Unlock()
+	if !ok {
+		return msg.Raw, nil
 	}
-	return out, owner
+	return msg.With(map[wire.Place]json.RawMessage{at: b.was}), b.port
 }
 
 func (m *mux) deliver(raw json.RawMessage, owner *port) {
@@ -172,10 +159,11 @@ func (m *mux) deliver(raw json.RawMessage, owner *port) {
 }
 
 // lend replaces what the child must not see twice. m.mu is held.
-func (m *mux) lend(p *port, was json.RawMessage, in map[string]borrowed) (ours string) {
+func (m *mux) lend(in map[string]borrowed, b borrowed) (ours string) {
 	m.next++
 	ours = `"t` + strconv.FormatUint(m.next, 10) + `"`
-	in[ours] = borrowed{port: p, was: append(json.RawMessage(nil), was...)}
+	b.was = append(json.RawMessage(nil), b.was...) // the message it stands in may be large
+	in[ours] = b
 	return ours
 }
 

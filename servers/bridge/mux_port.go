@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/toolbus/toolbus/servers/era"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -69,11 +70,10 @@ func (p *port) Write(ctx context.Context, raw json.RawMessage) error {
 	case p.legacy && msg.Method == "notifications/initialized", msg.Response():
 		return nil // the child has been told; and it has not asked
 	case msg.Request():
-		return p.request(ctx, raw)
+		return p.request(ctx, msg)
 	case msg.Method == "notifications/cancelled":
-		raw, err = p.cancelled(raw)
-		if raw == nil {
-			return err
+		if raw = p.cancelled(msg); raw == nil {
+			return nil
 		}
 	}
 	return p.m.c.Write(ctx, raw)
@@ -81,7 +81,7 @@ func (p *port) Write(ctx context.Context, raw json.RawMessage) error {
 
 // initialize answers as the child has answered the bridge.
 func (p *port) initialize(ctx context.Context, msg wire.Message) error {
-	if p.m.info.Era != Legacy {
+	if p.m.info.Era != era.Legacy {
 		return refusal(-32022, fmt.Sprintf("unsupported protocol version: this server speaks %s", p.m.info.Version))
 	}
 	answer := fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"result":%s}`, msg.ID(), p.m.info.Result)
@@ -95,29 +95,18 @@ func (p *port) initialize(ctx context.Context, msg wire.Message) error {
 	}
 }
 
-func (p *port) request(ctx context.Context, raw json.RawMessage) error {
-	var id, token string
+func (p *port) request(ctx context.Context, msg wire.Message) error {
+	with := map[wire.Place]json.RawMessage{}
+	token := ""
 	p.m.mu.Lock()
-	raw, err := rewrite(raw, func(path string, value json.RawMessage) json.RawMessage {
-		switch path {
-		case "id":
-			id = p.m.lend(p, value, p.m.pending)
-			return json.RawMessage(id)
-		case "params._meta.progressToken":
-			token = p.m.lend(p, value, p.m.tokens)
-			return json.RawMessage(token)
-		}
-		return nil
-	})
-	if id != "" && token != "" {
-		b := p.m.pending[id]
-		b.with = token
-		p.m.pending[id] = b
+	if was := msg.At(wire.PlaceToken); was != nil {
+		token = p.m.lend(p.m.tokens, borrowed{port: p, was: was})
+		with[wire.PlaceToken] = json.RawMessage(token)
 	}
+	id := p.m.lend(p.m.pending, borrowed{port: p, was: msg.ID(), with: token})
+	with[wire.PlaceID] = json.RawMessage(id)
 	p.m.mu.Unlock()
-	if err == nil {
-		err = p.m.c.Write(ctx, raw)
-	}
+	err := p.m.c.Write(ctx, msg.With(with))
 	if err != nil {
 		p.m.mu.Lock()
 		defer p.m.mu.Unlock()
@@ -128,26 +117,16 @@ func (p *port) request(ctx context.Context, raw json.RawMessage) error {
 }
 
 // cancelled names the request by the id that the child knows. nil: the child knows none, there is nothing to cancel.
-func (p *port) cancelled(raw json.RawMessage) (json.RawMessage, error) {
+func (p *port) cancelled(msg wire.Message) json.RawMessage {
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
-	found := false
-	out, err := rewrite(raw, func(path string, value json.RawMessage) json.RawMessage {
-		if path != "params.requestId" {
-			return nil
+	was := string(msg.At(wire.PlaceCancelled))
+	for ours, b := range p.m.pending {
+		if b.port == p && string(b.was) == was {
+			return msg.With(map[wire.Place]json.RawMessage{wire.PlaceCancelled: json.RawMessage(ours)})
 		}
-		for ours, b := range p.m.pending {
-			if b.port == p && string(b.was) == string(value) {
-				found = true
-				return json.RawMessage(ours)
-			}
-		}
-		return nil
-	})
-	if !found {
-		return nil, err
 	}
-	return out, err
+	return nil
 }
 
 // Close takes the port out; answers that are still to come for it are dropped.

@@ -1,9 +1,7 @@
 package bridge
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -15,24 +13,22 @@ import (
 
 	"github.com/toolbus/toolbus/bus"
 	"github.com/toolbus/toolbus/registry"
-	"github.com/toolbus/toolbus/servers/wire"
+	"github.com/toolbus/toolbus/servers"
+	"github.com/toolbus/toolbus/servers/era"
 )
 
 // Kind is the kind that a bridged server's record has.
 const Kind = "stdio"
 
-// The members of a bridged server's metadata. Those that begin with mcp. come from the server: JSON on one line as it gave it, or text.
-const (
-	MetaServer       = "mcp.serverInfo"
-	MetaCapabilities = "mcp.capabilities"
-	MetaVersion      = "mcp.protocolVersion"
-	MetaEra          = "mcp.era"
-	MetaInstructions = "mcp.instructions" // the beginning
-	MetaPID          = "child.pid"        // of the first child
-)
+// MetaPID is the one key of a bridged server's metadata that does not come from the server (those are in package era): the process id of its first child.
+const MetaPID = "child.pid"
 
-// maxMetadata bounds one member of what comes from the server, in bytes: a record is one small line.
-const maxMetadata = 4096
+// Bounds of Run and of the end of what it made.
+const (
+	probePatience = 500 * time.Millisecond // for the holder of a name to say that it lives
+	drainPatience = time.Second            // for the calls in flight when Running is closed
+	closePatience = 30 * time.Second       // for children, whose graces are shorter
+)
 
 // RunOptions says how a command is run as a named server. The zero value, and nil, are usable.
 type RunOptions struct {
@@ -97,21 +93,15 @@ func (o *oneAtATime) Write(b []byte) (int, error) {
 
 // Running is a command that is served under a name. Its methods may be called concurrently.
 type Running struct {
-	conn    *bus.Conn
-	reg     *registry.Registry
-	name    string
-	opts    *RunOptions
-	log     *slog.Logger
 	backend *Stdio
-	record  registry.RegisterOptions
+	host    *servers.Host // of its own: the name has a session to itself, whose end is one entry
+	serving *servers.Serving
+	log     *slog.Logger
 
 	asked chan struct{} // by Close
 	once  sync.Once
 	done  chan struct{} // everything is left; err is set
 	err   error
-
-	mu   sync.Mutex
-	hold *hold
 }
 
 // Run makes command an MCP server that is called name on the bus.
@@ -120,7 +110,7 @@ type Running struct {
 // answer is left to Register, which waits for the verdict on him. Then the first child is started and initialised (*StartError), and only what
 // answered is registered, with the groups that follow from its capabilities. When Run returns, the name is visible here and calls reach it.
 //
-// A session of the registry that is lost is replaced by a new one, and the server goes on as a new instance, with the same first child; clients
+// A session of the registry that is lost is replaced by a new one, and the server goes on as the same instance, with the same first child; clients
 // with sessions have to initialize again. Running ends by itself when the first child ends, the name is somebody else's by then, or the registry is closed; the name
 // is given up at once.
 //
@@ -139,26 +129,22 @@ func Run(ctx context.Context, conn *bus.Conn, reg *registry.Registry, name strin
 	if err != nil {
 		return nil, err
 	}
-	info := backend.Info()
+	metadata := map[string]string{MetaPID: strconv.Itoa(backend.Pid())}
+	maps.Copy(metadata, o.Metadata)
 	r := &Running{
-		conn: conn, reg: reg, name: name, opts: o, log: o.Logger.With("name", name), backend: backend,
+		backend: backend, host: servers.NewHost(conn, reg, &servers.HostOptions{Logger: o.Logger}), log: o.Logger.With("name", name),
 		asked: make(chan struct{}), done: make(chan struct{}),
-		record: registry.RegisterOptions{
-			Kind: Kind, Groups: groups(info.Groups(), o.Groups), Labels: o.Labels, Metadata: metadata(info, backend.Pid(), o.Metadata),
-		},
 	}
-	if r.hold, err = r.take(ctx, nil); err != nil {
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
-		defer cancel()
-		_ = backend.Close(stop) // every step of it is bounded
+	r.serving, err = r.host.ServeBackend(ctx, name, backend, &servers.ServeOptions{
+		Kind: Kind, Groups: o.Groups, Labels: o.Labels, Metadata: metadata, Drain: drainPatience,
+	})
+	if err != nil {
+		r.end()
 		return nil, err
 	}
 	go r.keep()
 	return r, nil
 }
-
-// probePatience is how long the holder of a name may take to say that it lives.
-const probePatience = 500 * time.Millisecond
 
 // free returns an error when somebody who answers holds the name.
 func free(ctx context.Context, conn *bus.Conn, reg *registry.Registry, name string) error {
@@ -174,63 +160,58 @@ func free(ctx context.Context, conn *bus.Conn, reg *registry.Registry, name stri
 	}
 	probe, cancel := context.WithTimeout(ctx, probePatience)
 	defer cancel()
-	if _, err := conn.Request(probe, "toolbus.ctl."+reg.Scope()+"."+held.Session, nil); err != nil {
+	if registry.Probe(probe, conn, reg.Scope(), held.Session) != nil {
 		return ctx.Err() // killed a moment ago, perhaps: Register finds out
 	}
 	return &registry.NameTakenError{Name: name, Owner: held}
 }
 
-// groups joins what the server declares with what was asked for.
-func groups(declared, asked []string) []string {
-	all := slices.Clone(declared)
-	for _, g := range asked {
-		if folded, err := registry.ParseName(g); err == nil {
-			g = folded // a bad one is Register's to refuse
-		}
-		if !slices.Contains(all, g) {
-			all = append(all, g)
-		}
+// keep waits for the end of the child or of the name, or for Close, and then leaves.
+func (r *Running) keep() {
+	defer close(r.done)
+	select {
+	case <-r.asked:
+	case <-r.backend.Done():
+	case <-r.serving.Done():
 	}
-	return all
+	died := r.backend.Err()
+	r.end()
+	if r.err = died; died == nil {
+		r.err = r.serving.Err()
+	}
+	r.log.Info("left", "err", r.err)
 }
 
-// metadata is what the record says about the server. What was asked for goes before what the server says.
-func metadata(info Info, pid int, asked map[string]string) map[string]string {
-	m := map[string]string{
-		MetaVersion: info.Version, MetaEra: string(info.Era), MetaPID: strconv.Itoa(pid), MetaInstructions: clean(info.Instructions, 500),
+// end gives the name up first, for whoever waits for it, and then ends the children.
+func (r *Running) end() {
+	// The calls of a dead child have their answer by now, which says so; those of other sessions may still get theirs.
+	if err := r.host.Close(); err != nil {
+		r.log.Warn("what served the name did not end well", "err", err)
 	}
-	for key, raw := range map[string]json.RawMessage{MetaServer: info.Server, MetaCapabilities: info.Capabilities} {
-		var line bytes.Buffer
-		if len(raw) <= maxMetadata && json.Compact(&line, raw) == nil {
-			m[key] = line.String()
-		}
+	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+	defer cancel()
+	if err := r.backend.Close(ctx); err != nil {
+		r.log.Error("a child is still there", "err", err)
 	}
-	maps.DeleteFunc(m, func(_, value string) bool { return value == "" })
-	maps.Copy(m, asked)
-	return m
 }
 
 // Name is the name, as it is registered.
-func (r *Running) Name() string { return r.name }
+func (r *Running) Name() string { return r.serving.Name() }
 
-// Instance is the id of the hosted server; a new one with each session of the registry.
-func (r *Running) Instance() string { return r.Record().Instance }
+// Instance is the id of the hosted server.
+func (r *Running) Instance() string { return r.serving.Instance() }
 
 // Info is what the server said about itself.
-func (r *Running) Info() Info { return r.backend.Info() }
+func (r *Running) Info() era.Info { return r.backend.Info() }
 
 // Groups are the groups that it has joined.
-func (r *Running) Groups() []string { return slices.Clone(r.record.Groups) }
+func (r *Running) Groups() []string { return r.serving.Groups() }
 
 // Backend is what serves, for those who ask after its processes.
 func (r *Running) Backend() *Stdio { return r.backend }
 
 // Record is the registration as it was last known here.
-func (r *Running) Record() registry.Record {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.hold.registration.Record()
-}
+func (r *Running) Record() registry.Record { return r.serving.Record() }
 
 // Done is closed when the name was given up and every child is gone, after Close or by itself.
 func (r *Running) Done() <-chan struct{} { return r.done }
@@ -257,5 +238,3 @@ func (r *Running) Close(ctx context.Context) error {
 		return ctx.Err()
 	}
 }
-
-var _ wire.Backend = (*Stdio)(nil)

@@ -22,13 +22,15 @@ import (
 	"github.com/toolbus/toolbus/bus/bustest"
 	"github.com/toolbus/toolbus/kvstore"
 	"github.com/toolbus/toolbus/registry"
+	"github.com/toolbus/toolbus/servers/era"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
 // peer is one process of the bus: a connection and a registry.
 type peer struct {
-	conn *bus.Conn
-	reg  *registry.Registry
+	conn  *bus.Conn
+	reg   *registry.Registry
+	store kvstore.Store
 }
 
 func newPeer(t testing.TB, node *bus.Node, name string) *peer {
@@ -47,7 +49,7 @@ func newPeer(t testing.TB, node *bus.Node, name string) *peer {
 			t.Errorf("close registry: %v", err)
 		}
 	})
-	return &peer{conn: conn, reg: reg}
+	return &peer{conn: conn, reg: reg, store: store}
 }
 
 func (p *peer) run(t testing.TB, name string, opts *RunOptions, fake string, args ...string) *Running {
@@ -99,15 +101,15 @@ func TestRunMakesANamedServer(t *testing.T) {
 	if rec.Instance != r.Instance() || rec.Kind != Kind || rec.Node != "here" || rec.Labels["tier"] != "test" || rec.Metadata["team"] != "a" {
 		t.Errorf("it is registered as %+v", rec)
 	}
-	if rec.Metadata[MetaEra] != "modern" || rec.Metadata[MetaVersion] != modernVersion || rec.Metadata[MetaServer] != `{"name":"echo","version":"v1"}` ||
-		rec.Metadata[MetaInstructions] != "say something" || rec.Metadata[MetaPID] != strconv.Itoa(r.Backend().Pid()) {
+	if rec.Metadata[era.MetaEra] != "modern" || rec.Metadata[era.MetaVersion] != era.ModernVersion || rec.Metadata[era.MetaServer] != `{"name":"echo","version":"v1"}` ||
+		rec.Metadata[era.MetaInstructions] != "say something" || rec.Metadata[MetaPID] != strconv.Itoa(r.Backend().Pid()) {
 		t.Errorf("its metadata are %q", rec.Metadata)
 	}
 	slices.Sort(rec.Groups)
 	if want := []string{"demo", "prompts", "tools"}; !slices.Equal(rec.Groups, want) {
 		t.Errorf("it is in %q, want %q", rec.Groups, want)
 	}
-	for _, version := range []string{modernVersion, legacyVersion} {
+	for _, version := range []string{era.ModernVersion, era.LegacyVersion} {
 		for _, target := range []wire.Target{{Name: "echo"}, {Group: "demo"}} {
 			session := there.dial(t, target, version, nil)
 			if got := call(t, session, "echo", map[string]any{"text": version}); got != version {
@@ -115,7 +117,7 @@ func TestRunMakesANamedServer(t *testing.T) {
 			}
 		}
 	}
-	asked := there.dial(t, wire.Target{Name: "echo"}, legacyVersion, &mcp.ClientOptions{
+	asked := there.dial(t, wire.Target{Name: "echo"}, era.LegacyVersion, &mcp.ClientOptions{
 		CreateMessageHandler: func(context.Context, *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
 			return &mcp.CreateMessageResult{Content: &mcp.TextContent{Text: "across"}, Model: "m", Role: "assistant"}, nil
 		},
@@ -187,7 +189,7 @@ func TestKilledChildIsUnregisteredAtOnce(t *testing.T) {
 	for range rounds {
 		r := here.run(t, "victim", &RunOptions{Stdio: quick()}, "echo")
 		begun, pending := make(chan struct{}, 1), make(chan error, 1)
-		session := there.dial(t, wire.Target{Name: "victim"}, modernVersion, &mcp.ClientOptions{
+		session := there.dial(t, wire.Target{Name: "victim"}, era.ModernVersion, &mcp.ClientOptions{
 			ProgressNotificationHandler: func(context.Context, *mcp.ProgressNotificationClientRequest) { begun <- struct{}{} },
 		})
 		go func() {
@@ -246,8 +248,8 @@ func TestKilledChildIsUnregisteredAtOnce(t *testing.T) {
 func TestFrozenChildDelaysOnlyItsOwn(t *testing.T) {
 	here, there := onBus(t)
 	r := here.run(t, "frozen", &RunOptions{Stdio: quick()}, "echo")
-	modern := there.dial(t, wire.Target{Name: "frozen"}, modernVersion, nil)
-	legacy := there.dial(t, wire.Target{Name: "frozen"}, legacyVersion, nil)
+	modern := there.dial(t, wire.Target{Name: "frozen"}, era.ModernVersion, nil)
+	legacy := there.dial(t, wire.Target{Name: "frozen"}, era.LegacyVersion, nil)
 	if err := syscall.Kill(r.Backend().Pid(), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -270,21 +272,33 @@ func TestFrozenChildDelaysOnlyItsOwn(t *testing.T) {
 	}
 }
 
-// A registry session that is lost is replaced, and the child stays.
+// endSession ends a session behind its owner's back, as a verdict does.
+func (p *peer) endSession(t testing.TB, session string) {
+	t.Helper()
+	lease, err := p.store.Get(within(t), "leases."+session)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.store.Delete(within(t), lease.Key, nil, lease.Revision); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A registry session that is lost is replaced; the child stays, and so does the instance.
 func TestLostSessionIsReplaced(t *testing.T) {
 	here, there := onBus(t)
 	r := here.run(t, "stays", nil, "echo")
 	before, pid := r.Record(), r.Backend().Pid()
-	r.hold.session.Close(within(t)) // as if it had been ended elsewhere
+	here.endSession(t, before.Session)
 	eventually(t, "it is registered again", func() bool {
 		rec, err := there.reg.Whereis("stays")
-		return err == nil && rec.Session != before.Session && rec.Instance == r.Instance()
+		return err == nil && rec.Session != before.Session && r.Record().Session == rec.Session
 	})
 	after, err := there.reg.Whereis("stays")
-	if err != nil || after.Instance == before.Instance || after.Token <= before.Token {
+	if err != nil || after.Instance != before.Instance || after.Token <= before.Token {
 		t.Errorf("before %+v, after %+v, %v", before, after, err)
 	}
-	session := there.dial(t, wire.Target{Name: "stays"}, modernVersion, nil)
+	session := there.dial(t, wire.Target{Name: "stays"}, era.ModernVersion, nil)
 	if got := call(t, session, "pid", nil); got != strconv.Itoa(pid) {
 		t.Errorf("it is served by %s, want %d", got, pid)
 	}
@@ -294,24 +308,49 @@ func TestLostSessionIsReplaced(t *testing.T) {
 func TestNameLostMeanwhileEndsTheRun(t *testing.T) {
 	here, there := onBus(t)
 	r := here.run(t, "mine", nil, "echo")
-	other, err := there.reg.NewSession(within(t), nil)
+	heir, err := there.reg.NewSession(within(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := other.Register(within(t), "theirs", nil); err != nil {
+	claimed := make(chan error, 1)
+	go func() {
+		_, err := heir.Register(within(t), "mine", &registry.RegisterOptions{Conflict: registry.Queue})
+		claimed <- err
+	}()
+	eventually(t, "the heir stands by", func() bool {
+		waiting, _, err := here.store.List(within(t), "standby.mine")
+		return err == nil && len(waiting) > 0
+	})
+	here.endSession(t, r.Record().Session)
+	if err := <-claimed; err != nil {
 		t.Fatal(err)
 	}
-	r.name = "theirs" // as if the rival had been quicker after the loss
-	r.hold.session.Close(within(t))
 	select {
 	case <-r.Done():
 	case <-within(t).Done():
 		t.Fatal("it goes on")
 	}
-	if taken, ok := errors.AsType[*registry.NameTakenError](r.Err()); !ok || taken.Owner.Node != "there" {
+	if taken, ok := errors.AsType[*registry.NameTakenError](r.Err()); !ok || taken.Owner.Node != "there" && (taken.Next == nil || taken.Next.Node != "there") {
 		t.Errorf("it ended with %v", r.Err())
 	}
 	if r.Backend().Err() == nil {
 		t.Error("its child lives on")
+	}
+}
+
+// A registry that is closed ends what was registered in it.
+func TestClosedRegistryEndsTheRun(t *testing.T) {
+	here, _ := onBus(t)
+	r := here.run(t, "orphan", nil, "echo")
+	if err := here.reg.Close(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-r.Done():
+	case <-within(t).Done():
+		t.Fatal("it goes on")
+	}
+	if !errors.Is(r.Err(), registry.ErrClosed) || r.Backend().Err() == nil {
+		t.Errorf("it ended with %v, its child with %v", r.Err(), r.Backend().Err())
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/toolbus/toolbus/servers"
+	"github.com/toolbus/toolbus/servers/era"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -74,7 +76,7 @@ type Stdio struct {
 	command []string
 	opts    *StdioOptions
 	first   *Child
-	info    Info
+	info    era.Info
 
 	mu       sync.Mutex
 	closed   bool
@@ -85,7 +87,7 @@ type Stdio struct {
 	wg       sync.WaitGroup
 }
 
-var _ wire.Backend = (*Stdio)(nil)
+var _ servers.Describer = (*Stdio)(nil)
 
 // StartStdio starts command and returns when its first child is an initialised MCP server. The error is a *StartError, with the last lines
 // on stderr in it; nothing is left running then. A command may be started up to three times on the way: a server that does not survive
@@ -102,7 +104,10 @@ func StartStdio(ctx context.Context, command []string, opts *StdioOptions) (*Std
 }
 
 // Info is what the server said about itself when it started.
-func (s *Stdio) Info() Info { return s.info }
+func (s *Stdio) Info() era.Info { return s.info }
+
+// Describe is Info, for the host that registers the server.
+func (s *Stdio) Describe(context.Context) (era.Info, error) { return s.info, nil }
 
 // Pid is the process id of the first child.
 func (s *Stdio) Pid() int { return s.first.Pid() }

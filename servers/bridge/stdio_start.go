@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/toolbus/toolbus/servers/era"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -26,7 +27,7 @@ const (
 )
 
 // initialise starts children until one is an MCP server.
-func (s *Stdio) initialise(ctx context.Context) (*Child, *Info, error) {
+func (s *Stdio) initialise(ctx context.Context) (*Child, *era.Info, error) {
 	tooLong := fmt.Errorf("no answer within %s: %w", s.opts.StartTimeout, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.StartTimeout, tooLong)
 	defer cancel()
@@ -58,7 +59,7 @@ func (s *Stdio) initialise(ctx context.Context) (*Child, *Info, error) {
 
 // handshake asks a fresh child what it is. It returns the info, or how the next child should be asked, or neither: then err is final.
 // step says what was asked last.
-func (s *Stdio) handshake(ctx context.Context, c *Child, ask attempt) (info *Info, again attempt, step string, err error) {
+func (s *Stdio) handshake(ctx context.Context, c *Child, ask attempt) (info *era.Info, again attempt, step string, err error) {
 	if ask != askLegacy {
 		step = "server/discover"
 		a, err := s.ask(ctx, c, idDiscover, step, ask == askBoth)
@@ -84,7 +85,9 @@ func (s *Stdio) handshake(ctx context.Context, c *Child, ask attempt) (info *Inf
 		err = fmt.Errorf("refused with code %d: %s", a.Error.Code, clean(a.Error.Message, 500))
 	}
 	if err == nil {
-		info, err = initializeInfo(a.Result)
+		var said era.Info
+		said, err = era.ReadInitialize(a.Result)
+		info = &said
 	}
 	switch {
 	case err == nil:
@@ -105,10 +108,10 @@ var errSlow = errors.New("no answer to server/discover")
 // ask sends one of the two requests and waits for its answer; that of the other, when it comes first, is returned too.
 func (s *Stdio) ask(ctx context.Context, c *Child, id, method string, briefly bool) (answer, error) {
 	client := map[string]string{"name": s.opts.ClientName, "version": s.opts.ClientVersion}
-	params := map[string]any{"protocolVersion": legacyVersion, "capabilities": struct{}{}, "clientInfo": client}
+	params := map[string]any{"protocolVersion": era.LegacyVersion, "capabilities": struct{}{}, "clientInfo": client}
 	if id == idDiscover {
 		params = map[string]any{"_meta": map[string]any{
-			"io.modelcontextprotocol/protocolVersion":    modernVersion,
+			"io.modelcontextprotocol/protocolVersion":    era.ModernVersion,
 			"io.modelcontextprotocol/clientInfo":         client,
 			"io.modelcontextprotocol/clientCapabilities": struct{}{},
 		}}
@@ -137,11 +140,14 @@ type answer struct {
 }
 
 // info is what a modern server said about itself, nil in any other answer.
-func (a answer) info() *Info {
+func (a answer) info() *era.Info {
 	if a.ID != idDiscover || a.Error != nil {
 		return nil
 	}
-	return discoverInfo(a.Result)
+	if info, ok := era.ReadDiscover(a.Result); ok {
+		return &info
+	}
+	return nil
 }
 
 // await reads until one of the bridge's own requests is answered. The server's requests are answered meanwhile: ping well, others not.
@@ -162,19 +168,13 @@ func await(ctx context.Context, c *Child, id string) (answer, error) {
 		m.answer.ID = string(m.ID)
 		switch {
 		case m.Method != "" && m.ID != nil:
-			_ = c.Write(ctx, unattended(m.Method, m.ID)) // Read sees a child that has ended
+			if request, err := wire.Scan(raw); err == nil {
+				_ = c.Write(ctx, wire.Unattended(request)) // Read sees a child that has ended
+			}
 		case m.answer.ID == id, m.answer.ID == idDiscover && id == idInitialize:
 			return m.answer, nil
 		}
 	}
-}
-
-// unattended answers a request of the server's behind which there is no client.
-func unattended(method string, id json.RawMessage) json.RawMessage {
-	if method == "ping" {
-		return json.RawMessage(`{"jsonrpc":"2.0","id":` + string(id) + `,"result":{}}`)
-	}
-	return (&wire.Error{Code: -32601, Message: method + ": there is no client behind this conversation"}).Response(id)
 }
 
 // cause is why ctx ended, where that is what err says.

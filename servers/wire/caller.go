@@ -49,6 +49,10 @@ type CallerOptions struct {
 	// Unanswered may say more about a target that nobody listens for: that there is no such name, or who has it and is silent.
 	Unanswered func(t Target) *Error
 
+	// Held tells whether the registry knows somebody who is to listen for a target. Then a request that nobody listened for is sent once more after 50 ms, because
+	// a name is visible some milliseconds before its new owner listens. nil: none is, and no request is sent again.
+	Held func(t Target) bool
+
 	// Limit is how long a call of this method may take at most, 0 for ever; nil: none has a limit.
 	Limit func(method string) time.Duration
 

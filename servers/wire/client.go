@@ -56,6 +56,7 @@ type pending struct {
 	rest    [][]byte  // parts that wait for the first frame
 	cancel  []byte    // a cancellation that waits for it
 	opens   chan struct{}
+	again   func() error // sends it once more; nil: it was, or is not to be
 }
 
 func newClient(c *Caller, t Target, tag string) *client {

@@ -47,16 +47,63 @@ func (p *client) request(m Message, target string) error {
 	if p.target.Token != "" {
 		headers = append(headers, HeaderToken, p.target.Token)
 	}
-	if err := p.publish(c.subject, p.reply(c.number), frameRequest, m.Raw, c.session, c, headers...); err != nil {
+	send := func() error {
+		return p.publish(c.subject, p.reply(c.number), frameRequest, m.Raw, c.session, c, headers...)
+	}
+	if !c.session && p.caller.opts.Held != nil {
+		p.mu.Lock()
+		c.again = send
+		p.mu.Unlock()
+	}
+	p.sent(c, send())
+	return nil
+}
+
+// sent notes that a request is on its way, or answers it.
+func (p *client) sent(c *pending, err error) {
+	if err != nil {
 		facts := p.facts(c)
 		facts.Executed, facts.Why = "no", err.Error()
 		p.finish(c, fail(CodeNoResponders, "the request could not be sent: "+err.Error(), facts))
-		return nil
+		return
 	}
 	p.mu.Lock()
 	c.sent = time.Now()
 	p.mu.Unlock()
-	return nil
+}
+
+// againAfter is how long a request waits that nobody listened for, though somebody is to.
+const againAfter = 50 * time.Millisecond
+
+// tryAgain sends a request once more, a little later, that nobody has listened for. False: it is not to be sent again.
+func (p *client) tryAgain(c *pending) bool {
+	p.mu.Lock()
+	send := c.again
+	c.again = nil
+	wanted := c.cancel == nil
+	p.mu.Unlock()
+	if send == nil || !wanted || !p.caller.opts.Held(p.target) {
+		return false
+	}
+	p.caller.work.Go(func() { // tryAgain runs in work itself
+		select {
+		case <-time.After(againAfter):
+		case <-p.caller.ctx.Done():
+			return // its Close has answered
+		}
+		p.out.Lock()
+		defer p.out.Unlock()
+		p.mu.Lock()
+		open := p.calls[c.number] == c && c.cancel == nil
+		c.rest = nil
+		p.mu.Unlock()
+		if open {
+			p.sent(c, send())
+		} else {
+			p.finish(c, p.unanswered(c)) // cancelled meanwhile: nobody hears of it
+		}
+	})
+	return true
 }
 
 // publish sends a message, in parts if it is large. In a session the parts follow one another; without one those after the first wait

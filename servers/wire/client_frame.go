@@ -28,7 +28,9 @@ func (p *client) frame(tail string, msg *nats.Msg) {
 		return
 	}
 	if noResponders(msg) {
-		p.finish(c, p.unanswered(c))
+		if !p.tryAgain(c) {
+			p.finish(c, p.unanswered(c))
+		}
 		return
 	}
 	if msg.Header.Get(HeaderWire) != Version {
@@ -92,7 +94,7 @@ func (p *client) found(c *pending, msg *nats.Msg) {
 	}
 	o := p.caller.owner(instance, msg.Header.Get(HeaderLease), name)
 	p.mu.Lock()
-	c.owner = o
+	c.owner, c.again = o, nil // with the message in it, which may be large
 	rest, cancel := c.rest, c.cancel
 	c.rest = nil
 	if cancel != nil {

@@ -242,11 +242,7 @@ func (v *conversation) refuse(m Message) {
 		v.serving.log.Debug("a notification that belongs to no call", "method", m.Method)
 		return
 	}
-	answer := (&Error{Code: -32601, Message: "no client stands behind a request without a session"}).Response(m.ID())
-	if m.Method == "ping" {
-		answer = json.RawMessage(`{"jsonrpc":"2.0","id":` + string(m.ID()) + `,"result":{}}`)
-	}
-	_ = v.pipe.Write(v.ctx, answer) // the reader sees an ended pipe
+	_ = v.pipe.Write(v.ctx, Unattended(m)) // the reader sees an ended pipe
 }
 
 // close ends the conversation: the pipe is closed and every call in it is told why.

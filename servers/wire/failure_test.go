@@ -142,6 +142,27 @@ func byHand(t *testing.T, s *stage, answer func(m *nats.Msg, reply func(kind, se
 	}
 }
 
+// An instance keeps its id when its owner has lost a session: what the old lease owed has ended all the same.
+func TestAnotherLeaseOfTheInstanceEndsCalls(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, nil)
+	nc := s.server.NATS()
+	byHand(t, s, func(m *nats.Msg, reply func(kind, seq, body string)) {
+		if m.Header.Get("Mcp-Frame") != "probe" {
+			reply("ack", "1", "")
+			return
+		}
+		body := `{"calls":{"1.1":1},"sessions":{}}` // the first call of the first conversation: it has it, so it says
+		_ = nc.PublishMsg(&nats.Msg{Subject: m.Reply, Data: []byte(body), Header: nats.Header{
+			"Mcp-Wire": {"1"}, "Mcp-Frame": {"hb"}, "Mcp-Instance": {"HAND"}, "Mcp-Lease": {"L10"}}})
+	})
+	p := s.dial(t, wire.Target{Name: "w"})
+	say(t, p, `{"jsonrpc":"2.0","id":1,"method":"m"}`)
+	if facts := wantError(t, hear(t, p), wire.ErrEnded); facts.Lease != "L9" || !strings.Contains(facts.Why, "another lease") {
+		t.Errorf("facts %+v", facts)
+	}
+}
+
 func TestLostFramesEndTheCall(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]func(m *nats.Msg, reply func(kind, seq, body string)){

@@ -1,0 +1,30 @@
+// Package era knows the two protocols that are called MCP, and what a server of either says about itself.
+//
+// Modern is stateless: server/discover asks a server what it is, and each request stands alone. Legacy is a session that begins with initialize.
+// Both tell the same few facts in other places; [Info] has them in one, so that a server hosted in Go and one bridged from stdio are shown alike:
+// the same keys of metadata, the same groups. The translation between the eras will stand here too.
+package era
+
+// Era is which of the two protocols that are called MCP a server speaks.
+type Era string
+
+// The eras.
+const (
+	Modern Era = "modern" // 2026-07-28 and newer: stateless, no initialize
+	Legacy Era = "legacy" // 2025-11-25 and older: sessions
+)
+
+// The protocol versions that toolbus asks for: the newest of each era.
+const (
+	ModernVersion = "2026-07-28"
+	LegacyVersion = "2025-11-25"
+)
+
+// The keys of a server's metadata in the registry. The values come from the server: JSON on one line as it gave it, or text.
+const (
+	MetaServer       = "mcp.serverInfo"
+	MetaCapabilities = "mcp.capabilities"
+	MetaVersion      = "mcp.protocolVersion"
+	MetaEra          = "mcp.era"
+	MetaInstructions = "mcp.instructions" // the beginning
+)
