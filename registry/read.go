@@ -11,17 +11,20 @@ import (
 func (r *Registry) Whereis(name string) (Record, error) { return r.view.whereis(name) }
 
 func (v *view) whereis(name string) (Record, error) {
-	name, err := ParseName(name)
+	v.mu.RLock()
+	rec := v.names[name] // a name that is there is a name: only what is not has to be looked at
+	v.mu.RUnlock()
+	if rec != nil {
+		return *rec, nil
+	}
+	folded, err := ParseName(name)
 	if err != nil {
 		return Record{}, err
 	}
-	v.mu.RLock()
-	rec := v.names[name]
-	v.mu.RUnlock()
-	if rec == nil {
+	if folded == name {
 		return Record{}, ErrNotFound
 	}
-	return *rec, nil
+	return v.whereis(folded)
 }
 
 // Describe is Whereis with the groups of the instance filled in.
