@@ -180,6 +180,7 @@ func (g *Handling) close(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	g.cut()
+	g.markDrained() // what NATS still delivers is refused
 	timer := time.NewTimer(cutGrace)
 	defer timer.Stop()
 	select {
