@@ -69,6 +69,25 @@ func TestVirtualRegisterWaits(t *testing.T) {
 	}
 }
 
+// Who claims the name of a dead process tells the keeper, which need not find out by the next roll call.
+func TestVirtualReported(t *testing.T) {
+	for phase := range 5 {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.Start(t, &registrytest.ProcessOptions{Role: registry.Node})
+			p := w.Start(t, nil)
+			own(t, p, registry.Service, "calc")
+			next := w.Start(t, nil)
+			time.Sleep(5*time.Second + time.Duration(phase)*200*time.Millisecond)
+			p.Kill()
+			took, err := claimFor(t, next, "calc", 30*time.Second)
+			if err != nil || took > 800*time.Millisecond {
+				t.Fatalf("after %v: %v", took, err)
+			}
+			t.Logf("claimed after %v", took)
+		})
+	}
+}
+
 // A holder that nobody can probe but that answers the roll call keeps its name; who claims it is told so after a time.
 func TestVirtualRegisterUnprobed(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/toolbus/toolbus/kvstore"
 	"github.com/toolbus/toolbus/registry"
 	"github.com/toolbus/toolbus/registry/registrytest"
 )
@@ -136,6 +137,30 @@ func TestVirtualFirstSeenRefreshed(t *testing.T) {
 		time.Sleep(time.Until(call.at.Add(time.Second + 20*time.Millisecond)))
 		if b := w.lastPulse(t); b.Roll != call.revision || !slices.Contains(b.Missing, s.ID()) {
 			t.Fatalf("it reports the roll call of %d (%d) and misses %q", b.Roll, call.revision, b.Missing)
+		}
+	})
+}
+
+// A pulse that reports no roll call, or another one, confirms nobody: with its answers lost and its lease out of reach, a session's validity ends
+// nine tenths of a TTL after the last answer that was heard, though a new keeper's pulses do not list it.
+func TestVirtualOnlyTheReportedRollCounts(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		k := w.Start(t, &registrytest.ProcessOptions{Role: registry.Node})
+		p := w.Start(t, &registrytest.ProcessOptions{Role: registry.Never, Server: "s9"})
+		reg := own(t, p, registry.Strict, "calc")
+		settle()
+		w.Start(t, &registrytest.ProcessOptions{Role: registry.Node, Server: "s2"})
+		heard := w.lastPulse(t).at.Add(400 * time.Millisecond) // it is answered by then
+		time.Sleep(time.Until(heard))
+		last := watchValidity(t, reg)
+		w.Hub.Filter(deaf(p))
+		p.Store.OnWrite(func([]kvstore.Op) registrytest.Fate { return registrytest.Fate{Err: kvstore.ErrUnavailable} })
+		time.Sleep(1100 * time.Millisecond) // one more roll call, answered in vain
+		k.Kill()
+		time.Sleep(8 * time.Second)
+		served := last().Sub(heard)
+		if t.Logf("it served for %v after its last answer was heard", served); served > virtualTTL*9/10 || served < 4*time.Second {
+			t.Fatalf("it served for %v", served)
 		}
 	})
 }
