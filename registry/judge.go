@@ -19,7 +19,17 @@ func (rs records) alive(session string) bool {
 // visible tells whether a record holds what its key says: it is no tombstone, it can be read, and its session is alive. A record of a session
 // without a lease is a late write of a dead one, or waits to be swept: it holds nothing.
 func (rs records) visible(e *entry) bool {
-	return e != nil && !e.ended && e.value != nil && rs.alive(e.session)
+	if e == nil || e.ended || e.value == nil || !rs.alive(e.session) {
+		return false
+	}
+	c, is := e.value.(*Claimed)
+	return !is || rs.claimed(c)
+}
+
+// claimed tells whether what a claim is on is there: that membership, of that very session. So a claim ends with the claimed as with the claimant.
+func (rs records) claimed(c *Claimed) bool {
+	m := rs[groupKey(c.Group, c.Instance)]
+	return m != nil && m.session == c.Owner && rs.visible(m)
 }
 
 // claim is what the judge says to somebody who wants a key: either it is held, by that record, or it may be written if the key's newest entry

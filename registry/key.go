@@ -10,6 +10,7 @@ const (
 	kindStandby  = "standby"    // <name>.<instance>
 	kindReplica  = "replicas"   // <name>.<instance>
 	kindProperty = "properties" // <session>.<key>
+	kindClaim    = "claims"     // <group>.<instance>
 	keyPulse     = "pulse"
 	keyBarrier   = "barrier" // <process>
 )
@@ -19,6 +20,7 @@ func nameKey(name string) string              { return kindName + "." + name }
 func standbyKey(name, instance string) string { return kindStandby + "." + name + "." + instance }
 func replicaKey(name, instance string) string { return kindReplica + "." + name + "." + instance }
 func propertyKey(session, key string) string  { return kindProperty + "." + session + "." + key }
+func claimKey(group, instance string) string  { return kindClaim + "." + group + "." + instance }
 func groupKey(group, instance string) string  { return kindGroup + "." + group + "." + instance }
 
 // splitKey takes the kind off a key. The kinds that this version does not know (standby, replicas, properties, others') are for others.

@@ -100,7 +100,7 @@ func (r *Registry) ownStep(changes []change, newLog bool) {
 			}
 		case kind == kindLease:
 			r.ownLease(rest, c)
-		case kind == kindName || kind == kindGroup || kind == kindStandby || kind == kindReplica || kind == kindProperty:
+		case kind == kindName || kind == kindGroup || kind == kindStandby || kind == kindReplica || kind == kindProperty || kind == kindClaim:
 			r.ownRecord(c)
 		}
 	}

@@ -169,12 +169,16 @@ func (v *view) patternSource(p Pattern) source {
 func (v *view) sessionSource(session string) source {
 	var names []string
 	for key := range v.keys[session] {
-		if kind, name := splitKey(key); kind == kindName && v.names[name] != nil {
+		kind, name := splitKey(key)
+		if kind == kindReplica { // of a shared name, whose own record may be another's
+			name, _, _ = splitGroup(name)
+		}
+		if (kind == kindName || kind == kindReplica) && v.names[name] != nil {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
-	return listSource(names, false)
+	return listSource(slices.Compact(names), false)
 }
 
 // unionSource is the names that have a label, with any of some values or with any at all.

@@ -164,7 +164,7 @@ type entry struct {
 	from     string // who gave the name away
 	session  string // whose record it is; empty for what holds nothing
 	writer   string
-	value    any // *Lease, *Record, *Member, *Waiting, *Replica, *Property, *pulse, or nil
+	value    any // *Lease, *Record, *Member, *Waiting, *Replica, *Property, *Claimed, *pulse, or nil
 	bad      string
 }
 
@@ -244,6 +244,8 @@ func decode(e kvstore.Entry) *entry {
 		}
 	case kindProperty:
 		err = out.decodeProperty(rest, e.Value)
+	case kindClaim:
+		err = out.decodeClaim(rest, e.Value)
 	case keyPulse:
 		p := new(pulse)
 		if err = json.Unmarshal(e.Value, p); err == nil {

@@ -68,6 +68,8 @@ type Registry struct {
 	waiting    []waiter
 	err        error
 
+	lines lines // of those who wait for members
+
 	synced chan struct{}
 	done   chan struct{} // closed by Close, before it waits
 	tick   chan struct{} // asks the owner loop to look at once

@@ -29,6 +29,10 @@ type view struct {
 	lists map[string]*memberList // of the groups, for those who read them
 	index *index                 // of the names
 
+	claims map[string]map[string]*Claimed // in force: group, instance
+	uses   map[string]map[string]*Claimed // the same: instance, group
+	turns  turns
+
 	revision kvstore.Revision
 	whole    kvstore.Revision // of the newest snapshot: nothing from before it is news
 	log      string
@@ -54,6 +58,8 @@ func (v *view) clear() {
 	v.shares = map[string]map[string]*entry{}
 	v.lists = map[string]*memberList{}
 	v.index = newIndex()
+	v.claims = map[string]map[string]*Claimed{}
+	v.uses = map[string]map[string]*Claimed{}
 	v.leases = map[string]*Lease{}
 	v.props = map[string]map[string]*Property{}
 	v.having = map[string]map[string]*Property{}
@@ -165,7 +171,7 @@ func (v *view) judge(changes []change, why Reason, collapsed bool) {
 		}
 		kind, session := splitKey(c.key)
 		switch kind {
-		case kindName, kindGroup, kindStandby, kindReplica, kindProperty:
+		case kindName, kindGroup, kindStandby, kindReplica, kindProperty, kindClaim:
 			touch(c.key, reason, reason != "")
 		case kindLease:
 			if v.records.alive(session) {
@@ -179,11 +185,16 @@ func (v *view) judge(changes []change, why Reason, collapsed bool) {
 			}
 		}
 	}
-	for _, key := range order { // replicas first: a name may hang on them
-		if kind, rest := splitKey(key); kind == kindReplica {
+	for _, key := range order { // replicas first, a name may hang on them; and a claim ends with the member that is claimed
+		switch kind, rest := splitKey(key); kind {
+		case kindReplica:
 			if of, instance, ok := splitGroup(rest); ok {
 				v.judgeReplica(of, instance, key, affected[key])
 				touch(nameKey(of), "", false)
+			}
+		case kindGroup:
+			if key := kindClaim + "." + rest; v.records[key] != nil {
+				touch(key, affected[kindGroup+"."+rest], false)
 			}
 		}
 	}
@@ -196,12 +207,16 @@ func (v *view) judge(changes []change, why Reason, collapsed bool) {
 			if session, name, ok := strings.Cut(rest, "."); ok {
 				v.judgeProperty(session, name, key, reason, collapsed)
 			}
-		case kindGroup, kindStandby:
+		case kindGroup, kindStandby, kindClaim:
 			of, instance, ok := splitGroup(rest)
-			if ok && kind == kindGroup {
+			switch {
+			case !ok:
+			case kind == kindGroup:
 				v.judgeMember(of, instance, key, reason, collapsed)
-			} else if ok {
+			case kind == kindStandby:
 				v.judgeStandby(of, instance, key, reason)
+			default:
+				v.judgeClaim(of, instance, key, reason)
 			}
 		}
 	}
@@ -270,6 +285,7 @@ func (v *view) judgeMember(group, instance, key string, reason Reason, collapsed
 		link(v.joined, instance, group, now)
 	}
 	v.listed(group, was, now)
+	v.turns.wake(group)
 	switch {
 	case now != nil && was != nil && was.Session == now.Session:
 		v.tell(Event{Kind: MemberUpdated, Member: *now, Collapsed: collapsed})
