@@ -88,12 +88,11 @@ func TestKilledInCompanyOnPlainNATS(t *testing.T) {
 	}
 }
 
-// Credentials that are refused are exit 3; those of flags and of variables are used.
-func TestCredentials(t *testing.T) {
-	srv, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), DisableJetStreamBanner: true,
-		Username: "alice", Password: "secret",
-	})
+// stock starts a nats-server with options of the test's.
+func stock(t *testing.T, opts server.Options) *server.Server {
+	t.Helper()
+	opts.Host, opts.Port, opts.NoSigs, opts.NoLog, opts.StoreDir, opts.DisableJetStreamBanner = "127.0.0.1", server.RANDOM_PORT, true, true, t.TempDir(), true
+	srv, err := server.NewServer(&opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +104,24 @@ func TestCredentials(t *testing.T) {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	})
+	return srv
+}
+
+// A NATS without JetStream is one that cannot be used: exit 4 within --timeout, and the hint says what is missing.
+func TestNoJetStream(t *testing.T) {
+	url := stock(t, server.Options{}).ClientURL()
+	for _, args := range []string{"ls", "whereis x", "groups", "call x y", "run x -- fakeserver", "up --nats " + url} {
+		cmd := exec.Command("toolbus", append([]string{"-s", url, "--timeout", "700ms"}, strings.Fields(args)...)...)
+		out, err := cmd.CombinedOutput()
+		if got := exitCode(err); got != classUnreachable.exit || !strings.Contains(string(out), "JetStream") {
+			t.Errorf("%s: exit code %d: %s", args, got, out)
+		}
+	}
+}
+
+// Credentials that are refused are exit 3; those of flags and of variables are used.
+func TestCredentials(t *testing.T) {
+	srv := stock(t, server.Options{JetStream: true, Username: "alice", Password: "secret"})
 	for _, c := range []struct {
 		args, env []string
 		exit      int

@@ -74,6 +74,9 @@ func (e *env) run(ctx context.Context, name string, command []string, f runFlags
 		return err
 	}
 	defer e.closeRegistry(ctx, reg)
+	if err := e.synced(ctx, reg); err != nil {
+		return err
+	}
 	opts := &bridge.RunOptions{
 		Groups: f.groups, Labels: labels, Env: f.env, Dir: f.dir, Single: f.single, StartTimeout: f.start, Logger: log,
 		Stdio: &bridge.StdioOptions{ClientVersion: build().Version},

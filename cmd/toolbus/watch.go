@@ -86,13 +86,18 @@ func (e *env) follow(ctx context.Context) (*registry.Registry, func(), error) {
 		_ = reg.Close(end) // it owns no session: nothing is left undone
 		l.close()
 	}
-	load, cancel := context.WithTimeout(ctx, e.timeout)
-	defer cancel()
-	if err := reg.WaitSynced(load); err != nil {
+	if err := e.synced(ctx, reg); err != nil {
 		done()
 		return nil, nil, err
 	}
 	return reg, done, nil
+}
+
+// synced waits for a view to be loaded, no longer than --timeout: a NATS without JetStream would be waited for for ever.
+func (e *env) synced(ctx context.Context, reg *registry.Registry) error {
+	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+	defer cancel()
+	return reg.WaitSynced(ctx)
 }
 
 func (e *env) printEvent(ev registry.Event) error {
