@@ -216,8 +216,14 @@ var properties = chapter{"properties", []test{
 			s := session(t, r)
 			for _, value := range []string{"one", "two"} { // new, then over its own
 				way.OnWrite(once(func() Fate { return fate }, "properties."))
+				l := listen(t, r, &registry.WatchOptions{Property: "k"})
+				l.until(t, registry.Synced)
 				set(t, s, "k", value)
 				wantProperties(t, r, s, map[string]string{"k": value})
+				time.Sleep(fate.Late + 100*time.Millisecond) // a late write has come by now, and is refused
+				if n := len(l.events); n != 1 {
+					t.Fatalf("%q was set %d times", value, n)
+				}
 			}
 			way.OnWrite(once(func() Fate { return fate }, "properties."))
 			ok(t, s.DeleteProperty(within(t), "k"))
