@@ -17,7 +17,11 @@ import (
 // Processes that claim one lock each again and again, and everything that can go wrong: no two of them ever serve in its name at the same moment, tokens
 // only grow, and when all is well again somebody holds it.
 func TestVirtualStrictNeverOverlaps(t *testing.T) {
-	for seed := range uint64(12) {
+	seeds := uint64(12)
+	if testing.Short() {
+		seeds = 4
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { newChaos(t, seed).run(t) })
 		})
