@@ -14,7 +14,6 @@ import (
 
 	"github.com/toolbus/toolbus/bus"
 	"github.com/toolbus/toolbus/registry"
-	"github.com/toolbus/toolbus/servers/era"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -44,7 +43,7 @@ type ServeOptions struct {
 // Describer is a backend that can say what its server is: its groups and metadata follow from that.
 type Describer interface {
 	wire.Backend
-	Describe(ctx context.Context) (era.Info, error)
+	Describe(ctx context.Context) (Info, error)
 }
 
 // Host serves MCP servers of this process under names. They share one registry session: one liveness, opened with the first of them. All

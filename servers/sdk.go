@@ -11,7 +11,6 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/toolbus/toolbus/servers/era"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -98,7 +97,7 @@ func (b *backend) Single(ctx context.Context) (wire.Pipe, error) {
 		return nil, err
 	}
 	if b.modern.Load() {
-		return &bare{Pipe: pipe, version: era.ModernVersion}, nil
+		return &bare{Pipe: pipe, version: ModernVersion}, nil
 	}
 	if _, err := handshake(ctx, pipe); err != nil {
 		_ = pipe.Close()
@@ -121,29 +120,29 @@ func (p *bare) Write(ctx context.Context, raw json.RawMessage) error {
 }
 
 // Describe asks the server what it is, in this process: by server/discover, else by initialize.
-func (b *backend) Describe(ctx context.Context) (era.Info, error) {
+func (b *backend) Describe(ctx context.Context) (Info, error) {
 	pipe, err := b.Open(ctx)
 	if err != nil {
-		return era.Info{}, err
+		return Info{}, err
 	}
 	defer pipe.Close()
 	m, err := wire.Scan(json.RawMessage(`{"jsonrpc":"2.0","id":1,"method":"server/discover"}`))
 	if err != nil {
-		return era.Info{}, err
+		return Info{}, err
 	}
-	result, err := roundTrip(ctx, pipe, m.WithMeta(era.ModernVersion))
+	result, err := roundTrip(ctx, pipe, m.WithMeta(ModernVersion))
 	if err == nil {
-		if info, ok := era.ReadDiscover(result); ok {
+		if info, ok := ReadDiscover(result); ok {
 			b.modern.Store(true)
 			return info, nil
 		}
 	} else if _, refused := errors.AsType[*wire.Error](err); !refused {
-		return era.Info{}, err
+		return Info{}, err
 	}
 	_ = pipe.Close() // the era of a connection is what it heard first
 	pipe, err = b.Open(ctx)
 	if err != nil {
-		return era.Info{}, err
+		return Info{}, err
 	}
 	defer pipe.Close()
 	return handshake(ctx, pipe)
@@ -179,15 +178,15 @@ func (b *backend) changes(ctx context.Context, changed chan<- struct{}) error {
 }
 
 // handshake says initialize and initialized.
-func handshake(ctx context.Context, pipe wire.Pipe) (era.Info, error) {
-	result, err := roundTrip(ctx, pipe, json.RawMessage(`{"jsonrpc":"2.0","id":"toolbus","method":"initialize","params":{"protocolVersion":"`+era.LegacyVersion+
+func handshake(ctx context.Context, pipe wire.Pipe) (Info, error) {
+	result, err := roundTrip(ctx, pipe, json.RawMessage(`{"jsonrpc":"2.0","id":"toolbus","method":"initialize","params":{"protocolVersion":"`+LegacyVersion+
 		`","capabilities":{},"clientInfo":{"name":"toolbus","version":"`+wire.Version+`"}}}`))
 	if err != nil {
-		return era.Info{}, err
+		return Info{}, err
 	}
-	info, err := era.ReadInitialize(result)
+	info, err := ReadInitialize(result)
 	if err != nil {
-		return era.Info{}, fmt.Errorf("servers: %w", err)
+		return Info{}, err
 	}
 	return info, pipe.Write(ctx, json.RawMessage(`{"jsonrpc":"2.0","method":"notifications/initialized"}`))
 }

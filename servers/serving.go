@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/toolbus/toolbus/registry"
-	"github.com/toolbus/toolbus/servers/era"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -27,7 +26,7 @@ type Serving struct {
 	taking sync.Mutex // held while the name is claimed, groups change, or it ends
 
 	mu           sync.Mutex
-	info         era.Info // as the server said last
+	info         Info     // as the server said last
 	joined       []string // the groups that it is in
 	shown        map[string]string
 	registration *registry.Registration

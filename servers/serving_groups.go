@@ -7,15 +7,14 @@ import (
 	"time"
 
 	"github.com/toolbus/toolbus/registry"
-	"github.com/toolbus/toolbus/servers/era"
 )
 
 // ask asks the server what it is. One that is no Describer is nothing in particular.
-func (s *Serving) ask(ctx context.Context) (era.Info, error) {
+func (s *Serving) ask(ctx context.Context) (Info, error) {
 	if d, ok := s.backend.(Describer); ok {
 		return d.Describe(ctx)
 	}
-	return era.Info{}, nil
+	return Info{}, nil
 }
 
 // wanted are the groups and the metadata that the server shall have: what follows from its own words, and what its owner has given. s.mu is held.

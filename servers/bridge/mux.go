@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"sync"
 
-	"github.com/toolbus/toolbus/servers/era"
+	"github.com/toolbus/toolbus/servers"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -21,7 +21,7 @@ import (
 // what stands in a message is the same work, and is wire's alone: Message.At and With.
 type mux struct {
 	c    *Child
-	info era.Info
+	info servers.Info
 	log  *slog.Logger
 
 	ctx    context.Context // its own: ends with close
@@ -43,7 +43,7 @@ type borrowed struct {
 	with string // of a request: the progress token that ends with it
 }
 
-func newMux(c *Child, info era.Info, log *slog.Logger) *mux {
+func newMux(c *Child, info servers.Info, log *slog.Logger) *mux {
 	m := &mux{
 		c: c, info: info, log: log, done: make(chan struct{}),
 		ports: map[*port]struct{}{}, pending: map[string]borrowed{}, tokens: map[string]borrowed{},

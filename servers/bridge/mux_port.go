@@ -7,7 +7,7 @@ import (
 	"io"
 	"sync"
 
-	"github.com/toolbus/toolbus/servers/era"
+	"github.com/toolbus/toolbus/servers"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -81,7 +81,7 @@ func (p *port) Write(ctx context.Context, raw json.RawMessage) error {
 
 // initialize answers as the child has answered the bridge.
 func (p *port) initialize(ctx context.Context, msg wire.Message) error {
-	if p.m.info.Era != era.Legacy {
+	if p.m.info.Era != servers.Legacy {
 		return refusal(-32022, fmt.Sprintf("unsupported protocol version: this server speaks %s", p.m.info.Version))
 	}
 	answer := fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"result":%s}`, msg.ID(), p.m.info.Result)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/toolbus/toolbus/servers/era"
+	"github.com/toolbus/toolbus/servers"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -26,7 +26,7 @@ func single(t testing.TB, fake string, args ...string) *Stdio {
 
 // With Single, clients that use the same ids and tokens share one process and do not notice each other.
 func TestSingleServesAllOnOneChild(t *testing.T) {
-	s := single(t, "echo", era.LegacyVersion)
+	s := single(t, "echo", servers.LegacyVersion)
 	const clients, calls = 3, 50
 	var wg sync.WaitGroup
 	for n := range clients {
@@ -35,7 +35,7 @@ func TestSingleServesAllOnOneChild(t *testing.T) {
 			t.Fatal(err)
 		}
 		progress := make(chan string, calls)
-		session := connect(t, p, era.LegacyVersion, &mcp.ClientOptions{
+		session := connect(t, p, servers.LegacyVersion, &mcp.ClientOptions{
 			ProgressNotificationHandler: func(_ context.Context, req *mcp.ProgressNotificationClientRequest) {
 				progress <- fmt.Sprint(req.Params.ProgressToken, " ", req.Params.Message)
 			},
@@ -81,7 +81,7 @@ func TestSingleServesAllOnOneChild(t *testing.T) {
 
 // What is not for one is for all; what the server asks is refused, and a cancel finds its call.
 func TestSingleRoutesTheRest(t *testing.T) {
-	s := single(t, "echo", era.LegacyVersion)
+	s := single(t, "echo", servers.LegacyVersion)
 	open := func() wire.Pipe {
 		p, err := s.Open(within(t))
 		if err != nil {
@@ -134,7 +134,7 @@ func TestSingleRoutesTheRest(t *testing.T) {
 func TestSingleToldToAll(t *testing.T) {
 	// cat says back what it is told, so that a notification of a client is one of the server's.
 	c := start(t, nil, "cat")
-	m := newMux(c, era.Info{Era: era.Legacy, Result: json.RawMessage(`{}`)}, c.log)
+	m := newMux(c, servers.Info{Era: servers.Legacy, Result: json.RawMessage(`{}`)}, c.log)
 	defer m.close()
 	a, b := m.open(true), m.open(true)
 	const news = `{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{"_meta":{"x":"<&>"}}}`
@@ -160,7 +160,7 @@ func TestSingleRefusesTheOtherEra(t *testing.T) {
 		t.Errorf("initialize: %v", err)
 	}
 	shared := s.Shared()
-	if err := shared.Write(within(t), bare(7, "resources/list", era.Modern, "{}")); err != nil {
+	if err := shared.Write(within(t), bare(7, "resources/list", servers.Modern, "{}")); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, shared); !strings.Contains(got, `"id":7`) {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/toolbus/toolbus/servers/era"
+	"github.com/toolbus/toolbus/servers"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -46,10 +46,10 @@ func TestServerEverything(t *testing.T) {
 	}()
 	info := r.Info()
 	t.Logf("%s %s %s, groups %q, skipped %d lines", info.Era, info.Version, info.Server, r.Groups(), r.Backend().first.Noise())
-	if info.Era != era.Legacy || len(r.Groups()) != 3 {
+	if info.Era != servers.Legacy || len(r.Groups()) != 3 {
 		t.Errorf("it is %s, in %q", info.Era, r.Groups())
 	}
-	session := there.dial(t, wire.Target{Name: "everything"}, era.LegacyVersion, &mcp.ClientOptions{
+	session := there.dial(t, wire.Target{Name: "everything"}, servers.LegacyVersion, &mcp.ClientOptions{
 		CreateMessageHandler: func(context.Context, *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
 			return &mcp.CreateMessageResult{Content: &mcp.TextContent{Text: "sampled through the bus"}, Model: "m", Role: "assistant"}, nil
 		},
@@ -88,7 +88,7 @@ func TestServerEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pipe.Close()
-	if err := pipe.Write(within(t), bare(1, "tools/call", era.Legacy, `{"name":"get-sum","arguments":{"a":5,"b":3}}`)); err != nil {
+	if err := pipe.Write(within(t), bare(1, "tools/call", servers.Legacy, `{"name":"get-sum","arguments":{"a":5,"b":3}}`)); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, pipe); !strings.Contains(got, "8") {

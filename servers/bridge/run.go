@@ -14,13 +14,12 @@ import (
 	"github.com/toolbus/toolbus/bus"
 	"github.com/toolbus/toolbus/registry"
 	"github.com/toolbus/toolbus/servers"
-	"github.com/toolbus/toolbus/servers/era"
 )
 
 // Kind is the kind that a bridged server's record has.
 const Kind = "stdio"
 
-// MetaPID is the one key of a bridged server's metadata that does not come from the server (those are in package era): the process id of its first child.
+// MetaPID is the one key of a bridged server's metadata that does not come from the server (those are in package servers): the process id of its first child.
 const MetaPID = "child.pid"
 
 // Bounds of Run and of the end of what it made.
@@ -202,7 +201,7 @@ func (r *Running) Name() string { return r.serving.Name() }
 func (r *Running) Instance() string { return r.serving.Instance() }
 
 // Info is what the server said about itself.
-func (r *Running) Info() era.Info { return r.backend.Info() }
+func (r *Running) Info() servers.Info { return r.backend.Info() }
 
 // Groups are the groups that it has joined.
 func (r *Running) Groups() []string { return r.serving.Groups() }

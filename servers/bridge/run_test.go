@@ -22,7 +22,7 @@ import (
 	"github.com/toolbus/toolbus/bus/bustest"
 	"github.com/toolbus/toolbus/kvstore"
 	"github.com/toolbus/toolbus/registry"
-	"github.com/toolbus/toolbus/servers/era"
+	"github.com/toolbus/toolbus/servers"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -101,15 +101,15 @@ func TestRunMakesANamedServer(t *testing.T) {
 	if rec.Instance != r.Instance() || rec.Kind != Kind || rec.Node != "here" || rec.Labels["tier"] != "test" || rec.Metadata["team"] != "a" {
 		t.Errorf("it is registered as %+v", rec)
 	}
-	if rec.Metadata[era.MetaEra] != "modern" || rec.Metadata[era.MetaVersion] != era.ModernVersion || rec.Metadata[era.MetaServer] != `{"name":"echo","version":"v1"}` ||
-		rec.Metadata[era.MetaInstructions] != "say something" || rec.Metadata[MetaPID] != strconv.Itoa(r.Backend().Pid()) {
+	if rec.Metadata[servers.MetaEra] != "modern" || rec.Metadata[servers.MetaVersion] != servers.ModernVersion || rec.Metadata[servers.MetaServer] != `{"name":"echo","version":"v1"}` ||
+		rec.Metadata[servers.MetaInstructions] != "say something" || rec.Metadata[MetaPID] != strconv.Itoa(r.Backend().Pid()) {
 		t.Errorf("its metadata are %q", rec.Metadata)
 	}
 	slices.Sort(rec.Groups)
 	if want := []string{"demo", "prompts", "tools"}; !slices.Equal(rec.Groups, want) {
 		t.Errorf("it is in %q, want %q", rec.Groups, want)
 	}
-	for _, version := range []string{era.ModernVersion, era.LegacyVersion} {
+	for _, version := range []string{servers.ModernVersion, servers.LegacyVersion} {
 		for _, target := range []wire.Target{{Name: "echo"}, {Group: "demo"}} {
 			session := there.dial(t, target, version, nil)
 			if got := call(t, session, "echo", map[string]any{"text": version}); got != version {
@@ -117,7 +117,7 @@ func TestRunMakesANamedServer(t *testing.T) {
 			}
 		}
 	}
-	asked := there.dial(t, wire.Target{Name: "echo"}, era.LegacyVersion, &mcp.ClientOptions{
+	asked := there.dial(t, wire.Target{Name: "echo"}, servers.LegacyVersion, &mcp.ClientOptions{
 		CreateMessageHandler: func(context.Context, *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
 			return &mcp.CreateMessageResult{Content: &mcp.TextContent{Text: "across"}, Model: "m", Role: "assistant"}, nil
 		},
@@ -189,7 +189,7 @@ func TestKilledChildIsUnregisteredAtOnce(t *testing.T) {
 	for range rounds {
 		r := here.run(t, "victim", &RunOptions{Stdio: quick()}, "echo")
 		begun, pending := make(chan struct{}, 1), make(chan error, 1)
-		session := there.dial(t, wire.Target{Name: "victim"}, era.ModernVersion, &mcp.ClientOptions{
+		session := there.dial(t, wire.Target{Name: "victim"}, servers.ModernVersion, &mcp.ClientOptions{
 			ProgressNotificationHandler: func(context.Context, *mcp.ProgressNotificationClientRequest) { begun <- struct{}{} },
 		})
 		go func() {
@@ -248,8 +248,8 @@ func TestKilledChildIsUnregisteredAtOnce(t *testing.T) {
 func TestFrozenChildDelaysOnlyItsOwn(t *testing.T) {
 	here, there := onBus(t)
 	r := here.run(t, "frozen", &RunOptions{Stdio: quick()}, "echo")
-	modern := there.dial(t, wire.Target{Name: "frozen"}, era.ModernVersion, nil)
-	legacy := there.dial(t, wire.Target{Name: "frozen"}, era.LegacyVersion, nil)
+	modern := there.dial(t, wire.Target{Name: "frozen"}, servers.ModernVersion, nil)
+	legacy := there.dial(t, wire.Target{Name: "frozen"}, servers.LegacyVersion, nil)
 	if err := syscall.Kill(r.Backend().Pid(), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +298,7 @@ func TestLostSessionIsReplaced(t *testing.T) {
 	if err != nil || after.Instance != before.Instance || after.Token <= before.Token {
 		t.Errorf("before %+v, after %+v, %v", before, after, err)
 	}
-	session := there.dial(t, wire.Target{Name: "stays"}, era.ModernVersion, nil)
+	session := there.dial(t, wire.Target{Name: "stays"}, servers.ModernVersion, nil)
 	if got := call(t, session, "pid", nil); got != strconv.Itoa(pid) {
 		t.Errorf("it is served by %s, want %d", got, pid)
 	}

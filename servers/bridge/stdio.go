@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/toolbus/toolbus/servers"
-	"github.com/toolbus/toolbus/servers/era"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -76,7 +75,7 @@ type Stdio struct {
 	command []string
 	opts    *StdioOptions
 	first   *Child
-	info    era.Info
+	info    servers.Info
 
 	mu       sync.Mutex
 	closed   bool
@@ -104,10 +103,10 @@ func StartStdio(ctx context.Context, command []string, opts *StdioOptions) (*Std
 }
 
 // Info is what the server said about itself when it started.
-func (s *Stdio) Info() era.Info { return s.info }
+func (s *Stdio) Info() servers.Info { return s.info }
 
 // Describe is Info, for the host that registers the server.
-func (s *Stdio) Describe(context.Context) (era.Info, error) { return s.info, nil }
+func (s *Stdio) Describe(context.Context) (servers.Info, error) { return s.info, nil }
 
 // Pid is the process id of the first child.
 func (s *Stdio) Pid() int { return s.first.Pid() }

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/toolbus/toolbus/servers/era"
+	"github.com/toolbus/toolbus/servers"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -27,7 +27,7 @@ const (
 )
 
 // initialise starts children until one is an MCP server.
-func (s *Stdio) initialise(ctx context.Context) (*Child, *era.Info, error) {
+func (s *Stdio) initialise(ctx context.Context) (*Child, *servers.Info, error) {
 	tooLong := fmt.Errorf("no answer within %s: %w", s.opts.StartTimeout, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.StartTimeout, tooLong)
 	defer cancel()
@@ -59,7 +59,7 @@ func (s *Stdio) initialise(ctx context.Context) (*Child, *era.Info, error) {
 
 // handshake asks a fresh child what it is. It returns the info, or how the next child should be asked, or neither: then err is final.
 // step says what was asked last.
-func (s *Stdio) handshake(ctx context.Context, c *Child, ask attempt) (info *era.Info, again attempt, step string, err error) {
+func (s *Stdio) handshake(ctx context.Context, c *Child, ask attempt) (info *servers.Info, again attempt, step string, err error) {
 	if ask != askLegacy {
 		step = "server/discover"
 		a, err := s.ask(ctx, c, idDiscover, step, ask == askBoth)
@@ -85,8 +85,8 @@ func (s *Stdio) handshake(ctx context.Context, c *Child, ask attempt) (info *era
 		err = fmt.Errorf("refused with code %d: %s", a.Error.Code, clean(a.Error.Message, 500))
 	}
 	if err == nil {
-		var said era.Info
-		said, err = era.ReadInitialize(a.Result)
+		var said servers.Info
+		said, err = servers.ReadInitialize(a.Result)
 		info = &said
 	}
 	switch {
@@ -108,10 +108,10 @@ var errSlow = errors.New("no answer to server/discover")
 // ask sends one of the two requests and waits for its answer; that of the other, when it comes first, is returned too.
 func (s *Stdio) ask(ctx context.Context, c *Child, id, method string, briefly bool) (answer, error) {
 	client := map[string]string{"name": s.opts.ClientName, "version": s.opts.ClientVersion}
-	params := map[string]any{"protocolVersion": era.LegacyVersion, "capabilities": struct{}{}, "clientInfo": client}
+	params := map[string]any{"protocolVersion": servers.LegacyVersion, "capabilities": struct{}{}, "clientInfo": client}
 	if id == idDiscover {
 		params = map[string]any{"_meta": map[string]any{
-			"io.modelcontextprotocol/protocolVersion":    era.ModernVersion,
+			"io.modelcontextprotocol/protocolVersion":    servers.ModernVersion,
 			"io.modelcontextprotocol/clientInfo":         client,
 			"io.modelcontextprotocol/clientCapabilities": struct{}{},
 		}}
@@ -140,11 +140,11 @@ type answer struct {
 }
 
 // info is what a modern server said about itself, nil in any other answer.
-func (a answer) info() *era.Info {
+func (a answer) info() *servers.Info {
 	if a.ID != idDiscover || a.Error != nil {
 		return nil
 	}
-	if info, ok := era.ReadDiscover(a.Result); ok {
+	if info, ok := servers.ReadDiscover(a.Result); ok {
 		return &info
 	}
 	return nil

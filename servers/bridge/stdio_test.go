@@ -18,7 +18,7 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/toolbus/toolbus/servers/era"
+	"github.com/toolbus/toolbus/servers"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -45,8 +45,8 @@ func startStdio(t testing.TB, opts *StdioOptions, fake string, args ...string) *
 }
 
 // bare is a request without a session, as a client of that era sends it.
-func bare(id int, method string, of era.Era, params string) []byte {
-	if of == era.Modern {
+func bare(id int, method string, of servers.Era, params string) []byte {
+	if of == servers.Modern {
 		meta := `{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}`
 		if params != "{}" {
 			meta += ","
@@ -65,19 +65,19 @@ func TestStartAsksBothEras(t *testing.T) {
 		name    string
 		command []string
 		opts    *StdioOptions
-		era     era.Era
+		era     servers.Era
 		version string
 		server  string
 		groups  []string
 	}{
-		{"both eras", self(t, "echo"), unhurried, era.Modern, era.ModernVersion, "echo", []string{"tools", "prompts"}},
-		{"legacy by the SDK", self(t, "echo", "2025-06-18"), unhurried, era.Legacy, "2025-06-18", "echo", []string{"tools", "prompts"}},
-		{"modern only", self(t, "hand", "modern"), unhurried, era.Modern, era.ModernVersion, "modern", []string{"resources"}},
-		{"refuses the question", self(t, "hand", "plain"), unhurried, era.Legacy, "2024-11-05", "plain", []string{"tools"}},
-		{"does not answer it", self(t, "hand", "ignore"), quick(), era.Legacy, "2024-11-05", "ignore", []string{"tools"}},
-		{"dies of it", self(t, "hand", "crash"), unhurried, era.Legacy, "2024-11-05", "crash", []string{"tools"}},
-		{"is spoilt by it", self(t, "hand", "spoilt"), unhurried, era.Legacy, "2024-11-05", "spoilt", []string{"tools"}},
-		{"answers it late", self(t, "hand", "slow"), slow, era.Modern, era.ModernVersion, "slow", []string{"resources"}},
+		{"both eras", self(t, "echo"), unhurried, servers.Modern, servers.ModernVersion, "echo", []string{"tools", "prompts"}},
+		{"legacy by the SDK", self(t, "echo", "2025-06-18"), unhurried, servers.Legacy, "2025-06-18", "echo", []string{"tools", "prompts"}},
+		{"modern only", self(t, "hand", "modern"), unhurried, servers.Modern, servers.ModernVersion, "modern", []string{"resources"}},
+		{"refuses the question", self(t, "hand", "plain"), unhurried, servers.Legacy, "2024-11-05", "plain", []string{"tools"}},
+		{"does not answer it", self(t, "hand", "ignore"), quick(), servers.Legacy, "2024-11-05", "ignore", []string{"tools"}},
+		{"dies of it", self(t, "hand", "crash"), unhurried, servers.Legacy, "2024-11-05", "crash", []string{"tools"}},
+		{"is spoilt by it", self(t, "hand", "spoilt"), unhurried, servers.Legacy, "2024-11-05", "spoilt", []string{"tools"}},
+		{"answers it late", self(t, "hand", "slow"), slow, servers.Modern, servers.ModernVersion, "slow", []string{"resources"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := startStdio(t, test.opts, test.command[1], test.command[2:]...)
@@ -143,7 +143,7 @@ func TestSessionsHaveTheirOwnChild(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		session := connect(t, p, era.LegacyVersion, &mcp.ClientOptions{
+		session := connect(t, p, servers.LegacyVersion, &mcp.ClientOptions{
 			CreateMessageHandler: func(_ context.Context, req *mcp.CreateMessageRequest) (*mcp.CreateMessageResult, error) {
 				asked := req.Params.Messages[0].Content.(*mcp.TextContent).Text
 				return &mcp.CreateMessageResult{Content: &mcp.TextContent{Text: name + " heard " + asked}, Model: "m", Role: "assistant"}, nil
@@ -198,7 +198,7 @@ func TestSessionsAreLimited(t *testing.T) {
 
 // Whoever uses the shared child next does not get the answers to the one before.
 func TestSharedIsHandedOn(t *testing.T) {
-	s := startStdio(t, nil, "echo", era.LegacyVersion)
+	s := startStdio(t, nil, "echo", servers.LegacyVersion)
 	old := s.Shared()
 	if err := old.Write(within(t), []byte(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"block","arguments":{}}}`)); err != nil {
 		t.Fatal(err)
@@ -231,7 +231,7 @@ func TestSharedIsHandedOn(t *testing.T) {
 func TestFirstChildsEndIsSeen(t *testing.T) {
 	s := startStdio(t, quick(), "echo")
 	p := s.Shared()
-	if err := p.Write(within(t), bare(1, "tools/call", era.Modern, `{"name":"block","arguments":{}}`)); err != nil {
+	if err := p.Write(within(t), bare(1, "tools/call", servers.Modern, `{"name":"block","arguments":{}}`)); err != nil {
 		t.Fatal(err)
 	}
 	process, err := os.FindProcess(s.Pid())

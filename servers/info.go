@@ -1,4 +1,4 @@
-package era
+package servers
 
 import (
 	"bytes"
@@ -16,7 +16,8 @@ const (
 	maxInstructions = 500  // of the instructions: the rest is cut off
 )
 
-// Info is what a server said about itself. The raw members are as they came, nil where the server left them out.
+// Info is what a server said about itself. The two protocols tell the same few facts in different places; here they have one, so that a server hosted
+// in Go and one bridged from stdio are shown alike. The raw members are as they came, nil where the server left them out.
 type Info struct {
 	Era          Era
 	Version      string          // the protocol version of the conversation
@@ -79,10 +80,10 @@ func ReadInitialize(result json.RawMessage) (Info, error) {
 		Instructions    string          `json:"instructions"`
 	}
 	if err := json.Unmarshal(result, &r); err != nil {
-		return Info{}, fmt.Errorf("result of initialize: %w", err)
+		return Info{}, fmt.Errorf("servers: result of initialize: %w", err)
 	}
 	if r.ProtocolVersion == "" {
-		return Info{}, fmt.Errorf("result of initialize: no protocolVersion in %.200q", result)
+		return Info{}, fmt.Errorf("servers: result of initialize: no protocolVersion in %.200q", result)
 	}
 	return Info{
 		Era: Legacy, Version: r.ProtocolVersion, Server: r.ServerInfo, Capabilities: r.Capabilities, Instructions: r.Instructions, Result: result,

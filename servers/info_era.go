@@ -1,9 +1,4 @@
-// Package era knows the two protocols that are called MCP, and what a server of either says about itself.
-//
-// Modern is stateless: server/discover asks a server what it is, and each request stands alone. Legacy is a session that begins with initialize.
-// Both tell the same few facts in other places; [Info] has them in one, so that a server hosted in Go and one bridged from stdio are shown alike:
-// the same keys of metadata, the same groups. The translation between the eras will stand here too.
-package era
+package servers
 
 // Era is which of the two protocols that are called MCP a server speaks.
 type Era string
