@@ -166,6 +166,36 @@ func TestHandleDrains(t *testing.T) {
 	t.Logf("served %d and %d", served[0].Load(), served[1].Load())
 }
 
+// TestHandleTaken: what the server has delivered when Close is called is handled, also what this process has not read yet.
+func TestHandleTaken(t *testing.T) {
+	n := bustest.Node(t, &bus.NodeOptions{Listen: "127.0.0.1:0"})
+	c, caller := bustest.Dial(t, n.URL(), nil), bustest.Connect(t, n)
+	const requests = 20_000
+	var served atomic.Int64
+	h, err := c.Handle("taken", "", func(context.Context, *bus.Message) { served.Add(1) }, &bus.HandleOptions{Queue: requests})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range requests {
+		if err := caller.Publish("taken", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := caller.Flush(t.Context()); err != nil { // the server has them all
+		t.Fatal(err)
+	}
+	before := served.Load()
+	if err := h.Close(bustest.Context(t)); err != nil {
+		t.Fatal(err)
+	}
+	if served.Load() != requests {
+		t.Errorf("%d of %d requests were handled (%d before Close)", served.Load(), requests, before)
+	}
+}
+
 // TestConnCloseDrains: Close of the connection waits for handlers and their answers.
 func TestConnCloseDrains(t *testing.T) {
 	n := bustest.Node(t, nil)
