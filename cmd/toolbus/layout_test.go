@@ -24,7 +24,8 @@ var arrows = map[string][]string{
 	"registry/registrytest": {"registry", "kvstore"},
 	"servers":               {"servers", "registry", "bus", "kvstore"},
 	"servers/wire":          {"bus"},
-	"servers/bridge":        {"servers", "servers/wire", "registry", "bus", "kvstore"},
+	"servers/era":           {"servers/wire"},
+	"servers/bridge":        {"servers", "servers/wire", "servers/era", "registry", "bus", "kvstore"},
 	"cmd":                   {"servers", "registry", "bus", "kvstore"},
 	"bench":                 {"servers", "registry", "bus", "kvstore"},
 }
