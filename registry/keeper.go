@@ -145,8 +145,14 @@ func (k *keeper) turn() time.Duration {
 	if !k.holding {
 		return k.await(now)
 	}
-	if len(k.sessions) == 0 {
-		return time.Minute // a scope without sessions has no pulse; its keeper puts the next one out when a session opens
+	if len(k.sessions) == 0 { // a scope without sessions has no pulse; its keeper puts the next one out when a session opens
+		if now >= k.sweepAt {
+			k.sweepAt = now + sweepInterval
+			if !k.sweep() {
+				return time.Minute
+			}
+		}
+		return k.sweepAt - now
 	}
 	return k.keep(now)
 }

@@ -297,12 +297,13 @@ func (k *keeper) onLink(up bool) {
 	})
 }
 
-// sweep removes records of sessions that are dead. Each is guarded by its revision, so that a late sweep can never remove a successor.
-func (k *keeper) sweep() {
+// sweep removes records of sessions that are dead, if there are any. Each is guarded by its revision, so that a late sweep can never remove a
+// successor.
+func (k *keeper) sweep() bool {
 	orphans := k.r.view.orphans(sweepBatch)
 	if len(orphans) == 0 {
-		return
+		return false
 	}
-	k.r.spawn(func() { k.r.remove(k.r.ctx, orphans, ReasonRemoved) })
 	k.r.log.Debug("sweeping", "records", len(orphans))
+	return k.r.spawn(func() { k.r.remove(k.r.ctx, orphans, ReasonRemoved) })
 }

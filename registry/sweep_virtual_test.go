@@ -124,3 +124,18 @@ func TestVirtualSweep(t *testing.T) {
 		}
 	})
 }
+
+// They are swept also where it was the last session of the scope that died: there is no pulse then, and a keeper all the same.
+func TestVirtualSweepOfTheLast(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.Start(t, &registrytest.ProcessOptions{Role: registry.Node})
+		p := w.Start(t, &registrytest.ProcessOptions{Servers: 3})
+		own(t, p, registry.Service, "calc")
+		settle()
+		p.KillFor("read error")
+		time.Sleep(20 * time.Second)
+		if e := w.newest(t, "names.calc"); !e.Tombstone() {
+			t.Fatal("the record of the last session is still there")
+		}
+	})
+}
