@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 what the protocol has deprecated has to cross the bus too
+
 package servers_test
 
 import (
@@ -15,7 +17,7 @@ import (
 	"github.com/toolbus/toolbus/servers"
 )
 
-func TestMain(m *testing.M) { bustest.Main(m, nil) }
+func TestMain(m *testing.M) { bustest.Main(m, bustest.Children{"host": hostChild}) }
 
 // process is a connection with a registry, as one process of a scope has them.
 type process struct {
@@ -92,13 +94,25 @@ func calculatorWith(who string, opts *mcp.ServerOptions) *mcp.Server {
 		}
 		return text("done"), nil, nil
 	})
-	mcp.AddTool(server, &mcp.Tool{Name: "hang"}, func(ctx context.Context, _ *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, any, error) {
+	mcp.AddTool(server, &mcp.Tool{Name: "hang"}, func(ctx context.Context, req *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, any, error) {
 		hanging.Add(1)
 		defer hanging.Add(-1)
+		if err := hangs(ctx, req); err != nil {
+			return nil, nil, err
+		}
 		<-ctx.Done()
 		return nil, nil, ctx.Err()
 	})
 	return server
+}
+
+// hangs tells the caller that his call hangs, if he wants to know.
+func hangs(ctx context.Context, req *mcp.CallToolRequest) error {
+	token := req.Params.GetProgressToken()
+	if token == nil {
+		return nil
+	}
+	return req.Session.NotifyProgress(ctx, &mcp.ProgressNotificationParams{ProgressToken: token})
 }
 
 func client(opts *mcp.ClientOptions) *mcp.Client {

@@ -22,7 +22,8 @@ import (
 // instance of the name or member of the group.
 //
 // A failed call is an error of that call (Failed reads it); the session ends, and every call with it, when the instance that it is pinned to is gone.
-// With a Registry the end of that instance's lease ends calls at once, and errors say whether the name exists at all; without one, probes find out
+// With a Registry the end of that instance's lease ends calls at once, errors say whether the name exists at all, and a request that nobody listens for though
+// the name is registered is sent once more after 50 ms (its owner may be about to listen); without one, probes find an end
 // within about two seconds. Each value connects once, as the SDK asks.
 type Transport struct {
 	Conn     *bus.Conn

@@ -152,7 +152,7 @@ func (c *Caller) answered(id string, msg *nats.Msg) {
 	case p.owner == nil: // somebody is there: the first frame decides
 	case msg.Header.Get(HeaderFrame) == frameError:
 		c.end(p.owner, "another server answers in its place")
-	case msg.Header.Get(HeaderFrame) == frameBeat && p.owner.Lease != "" && msg.Header.Get(HeaderLease) != p.owner.Lease:
+	case msg.Header.Get(HeaderFrame) == frameBeat && p.owner.Lease != orDefault(msg.Header.Get(HeaderLease), p.owner.Lease):
 		c.end(p.owner, "it lives by another lease now") // an instance keeps its id when its owner has lost a session
 	case msg.Header.Get(HeaderFrame) == frameBeat:
 		var s state

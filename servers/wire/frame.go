@@ -58,7 +58,6 @@ type stream struct {
 	nc      *nats.Conn
 	subject string
 	who     *identity // goes on the first frame, if not nil
-	limit   int       // of a message
 
 	mu   sync.Mutex // held while publishing, so that numbers go out in order
 	seq  uint64
