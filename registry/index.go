@@ -7,7 +7,7 @@ import (
 )
 
 // index finds names without looking at all of them: by how they begin and end, by node, kind and label. It is a part of the view, brought up to
-// date once a step.
+// date by who reads it next, so that a step of the log costs nothing for it: the end of a thousand names is seen by all who wait for it first.
 type index struct {
 	names   *ordered
 	endings *ordered // the same names, ordered by their endings
@@ -43,17 +43,38 @@ func newIndex() *index {
 	}
 }
 
-// note takes in that a name has another record, to be settled at the end of the step.
+// maxMoved is the most moves that a reader may have to settle: some milliseconds' work.
+const maxMoved = 4096
+
+// note takes in that a name has another record, to be settled later.
 func (x *index) note(name string, was, now *Record) { x.moved = append(x.moved, move{name, was, now}) }
 
-// settle brings the index up to date. Many moves are sorted first: then they come to every set in its order, which costs a tenth.
+// limit settles the moves where they have become too many to wait for a reader.
+func (x *index) limit() {
+	if len(x.moved) > maxMoved {
+		x.settle()
+	}
+}
+
+// lockIndex is mu.RLock with the index up to date.
+func (v *view) lockIndex() {
+	for v.mu.RLock(); len(v.index.moved) > 0; v.mu.RLock() {
+		v.mu.RUnlock()
+		v.mu.Lock()
+		v.index.settle()
+		v.mu.Unlock()
+	}
+}
+
+// settle brings the index up to date. Many moves are sorted first: then they come to every set in its order, which costs a tenth. A name that
+// moved twice keeps its order.
 func (x *index) settle() {
 	if len(x.moved) == 0 {
 		return
 	}
 	many := len(x.moved) > 64
 	if many {
-		slices.SortFunc(x.moved, func(a, b move) int { return strings.Compare(a.name, b.name) })
+		slices.SortStableFunc(x.moved, func(a, b move) int { return strings.Compare(a.name, b.name) })
 	}
 	for _, m := range x.moved {
 		switch {
@@ -65,7 +86,7 @@ func (x *index) settle() {
 		x.turn(m)
 	}
 	if many {
-		slices.SortFunc(x.moved, func(a, b move) int { return compareEndings(a.name, b.name) })
+		slices.SortStableFunc(x.moved, func(a, b move) int { return compareEndings(a.name, b.name) })
 	}
 	for _, m := range x.moved {
 		switch {
@@ -75,7 +96,7 @@ func (x *index) settle() {
 			x.endings.remove(m.name)
 		}
 	}
-	if cap(x.moved) > 1024 {
+	if cap(x.moved) > 2*maxMoved {
 		x.moved = nil
 		return
 	}

@@ -229,7 +229,7 @@ func (v *view) find(q Query) (Page, error) {
 	if err != nil {
 		return Page{Total: -1}, err
 	}
-	v.mu.RLock()
+	v.lockIndex()
 	defer v.mu.RUnlock()
 	src := v.source(&f)
 	page := Page{Total: -1, Freshness: Freshness{Revision: v.revision}}
@@ -263,7 +263,7 @@ func (v *view) count(q Query) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	v.mu.RLock()
+	v.lockIndex()
 	defer v.mu.RUnlock()
 	return v.counted(&f, v.source(&f)), nil
 }

@@ -86,7 +86,9 @@ func TestFindIsWhatAScanFinds(t *testing.T) {
 	for seed := range uint64(5) {
 		w := newQueryWorld(seed)
 		for range 30 {
-			w.step()
+			for range 1 + w.rnd.IntN(4) {
+				w.step()
+			}
 			checkIndex(t, w.v)
 			for range 20 {
 				q := w.query()
@@ -141,6 +143,8 @@ func TestFindIsWhatAScanFinds(t *testing.T) {
 // checkIndex compares the index with what is visible.
 func checkIndex(t *testing.T, v *view) {
 	t.Helper()
+	v.lockIndex()
+	defer v.mu.RUnlock()
 	want := newIndex()
 	for name, rec := range v.names {
 		want.note(name, nil, rec)

@@ -42,7 +42,7 @@ func (v *view) describe(name string) (Record, error) {
 func (r *Registry) Names() []string { return r.view.listNames() }
 
 func (v *view) listNames() []string {
-	v.mu.RLock()
+	v.lockIndex()
 	defer v.mu.RUnlock()
 	return slices.AppendSeq(make([]string, 0, len(v.names)), v.index.names.from(""))
 }
@@ -51,7 +51,7 @@ func (v *view) listNames() []string {
 func (r *Registry) List() []Record { return r.view.list() }
 
 func (v *view) list() []Record {
-	v.mu.RLock()
+	v.lockIndex()
 	defer v.mu.RUnlock()
 	out := make([]Record, 0, len(v.names))
 	for name := range v.index.names.from("") {

@@ -220,7 +220,7 @@ func (v *view) judge(changes []change, why Reason, collapsed bool) {
 			}
 		}
 	}
-	v.index.settle()
+	v.index.limit()
 }
 
 // endReason reads why a change ended what was there: from the tombstone, or from the record that took its place.
