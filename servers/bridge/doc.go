@@ -7,7 +7,7 @@
 //   - Child is one process with its messages (a wire.Pipe), its noise, its last words and its end.
 //   - The guard (GuardMain) is the process between the bridge and a child that lets no child outlive the bridge.
 //   - Stdio is the children of one command, as one wire.Backend.
-//   - Run gives the name and follows it through the loss of a session; Running is what it returns.
+//   - Run gives it a name, by a servers.Host, which follows the name through the loss of a session; Running is what it returns.
 //
 // # Children
 //
