@@ -19,8 +19,9 @@ type ServiceInfo struct {
 	Metadata    map[string]string
 }
 
-// Announce shows this process in `nats micro ls`, as one service without endpoints. One for each node, never one for each MCP server: a service costs nine
-// subscriptions and as many goroutines (10,000 of them 467 MB). stop takes it back. Errors: ErrClosed, ErrDisconnected.
+// Announce shows this process in `nats micro ls`, as one service without endpoints. One for each node, never one for each MCP server: a
+// service costs nine subscriptions and as many goroutines (10,000 of them 467 MB). stop takes it back. Errors: ErrClosed,
+// ErrDisconnected.
 func (c *Conn) Announce(ctx context.Context, info ServiceInfo) (stop func() error, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

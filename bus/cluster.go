@@ -17,11 +17,11 @@ type ClusterOptions struct {
 	Listen string
 	// Advertise is what other nodes are told to connect to, where that is not Listen; it is then this node's entry in Nodes.
 	Advertise string
-	// Nodes are the addresses of all nodes, HOST:PORT, this one's included, the same list everywhere. Raft takes the size of the cluster from it: at the
-	// very first start nobody is elected before all are there, later a majority will do.
+	// Nodes are the addresses of all nodes, HOST:PORT, this one's included, the same list everywhere. Raft takes the size of the cluster
+	// from it: at the very first start nobody is elected before all are there, later a majority will do.
 	Nodes []string
-	// Secret lets a node in; whoever has it can do everything in the cluster. It is not sent itself, but routes are not encrypted: over networks that are not
-	// yours use a tunnel.
+	// Secret lets a node in; whoever has it can do everything in the cluster. It is not sent itself, but routes are not encrypted: over
+	// networks that are not yours use a tunnel.
 	Secret string
 }
 

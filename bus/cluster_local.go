@@ -21,8 +21,8 @@ type LocalOptions struct {
 	Logger          *slog.Logger
 }
 
-// Cluster is several nodes in one process, on loopback ports: for tests, demos and development. It survives what a node can survive, but not the process. Its
-// methods may be called at once, but for Kill and Restart of the same node.
+// Cluster is several nodes in one process, on loopback ports: for tests, demos and development. It survives what a node can survive, but
+// not the process. Its methods may be called at once, but for Kill and Restart of the same node.
 type Cluster struct {
 	opts    LocalOptions
 	dir     string
@@ -35,8 +35,8 @@ type Cluster struct {
 	stopped []bool
 }
 
-// startAttempts: the ports of the routes must be known before the first node starts, so they are reserved, given back and taken again; another process
-// may take one in between.
+// startAttempts: the ports of the routes must be known before the first node starts, so they are reserved, given back and taken again;
+// another process may take one in between.
 const startAttempts = 5
 
 // StartCluster starts n nodes, named n1, n2 and so on, and waits until JetStream can be used on each (about a second).
@@ -163,8 +163,9 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 	return nil
 }
 
-// Kill ends node i as hard as one process can: its routes are cut before the server learns of anything, so it says no goodbye and hands no leadership
-// over. It is not kill -9: the node's own connections are closed in order, and its store is written out. Its addresses stay its own, see Restart.
+// Kill ends node i as hard as one process can: its routes are cut before the server learns of anything, so it says no goodbye and hands
+// no leadership over. It is not kill -9: the node's own connections are closed in order, and its store is written out. Its addresses stay
+// its own, see Restart.
 func (c *Cluster) Kill(i int) error {
 	c.mu.Lock()
 	node := c.nodes[i]

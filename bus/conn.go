@@ -17,7 +17,8 @@ type ConnectOptions struct {
 	// node's connection, "node"; the node's name, or none.
 	Role, Name string
 
-	// Context is a context of the nats CLI, by name or as the absolute path of its file; it gives URL and credentials, and what is set here as well overrides it.
+	// Context is a context of the nats CLI, by name or as the absolute path of its file; it gives URL and credentials, and what is set
+	// here as well overrides it.
 	Context string
 	// SelectedContext takes the context that `nats context select` chose, if there is one and Context is "".
 	SelectedContext bool
@@ -48,12 +49,14 @@ const DefaultURL = nats.DefaultURL
 const (
 	defaultTimeout      = 5 * time.Second
 	defaultDrainTimeout = 10 * time.Second
-	// A server that takes no bytes for so long is lost. nats.go holds the connection's lock while it writes, so its own minute would stop everything.
+	// A server that takes no bytes for so long is lost. nats.go holds the connection's lock while it writes, so its own minute would stop
+	// everything.
 	writeTimeout = 5 * time.Second
 )
 
-// Conn is one connection to NATS: to a node in this process, or to any NATS server of MinServerVersion or newer. It reconnects for ever, the first time
-// at once, and buffers nothing meanwhile: what cannot be sent now is an error now, never a surprise later. All methods are safe for concurrent use.
+// Conn is one connection to NATS: to a node in this process, or to any NATS server of MinServerVersion or newer. It reconnects for ever,
+// the first time at once, and buffers nothing meanwhile: what cannot be sent now is an error now, never a surprise later. All methods are
+// safe for concurrent use.
 type Conn struct {
 	nc     *nats.Conn
 	node   *Node // nil but for a node's own connections
@@ -70,9 +73,9 @@ type Conn struct {
 	err     error
 }
 
-// Connect connects to url, one or several separated by commas. url "" is the context's, and without context DefaultURL. It fails at once if no server
-// can be reached (ErrUnreachable), the credentials are refused (ErrAuth) or the server is too old (ErrTooOld); after that the connection
-// lasts until Close. ctx bounds the first connect only.
+// Connect connects to url, one or several separated by commas. url "" is the context's, and without context DefaultURL. It fails at once
+// if no server can be reached (ErrUnreachable), the credentials are refused (ErrAuth) or the server is too old (ErrTooOld); after that
+// the connection lasts until Close. ctx bounds the first connect only.
 func Connect(ctx context.Context, url string, opts *ConnectOptions) (*Conn, error) {
 	if opts == nil {
 		opts = &ConnectOptions{}

@@ -7,9 +7,10 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// pool remembers the servers of a cluster. nats.go learns them from the server that it is connected to, and forgets again what that one no longer sees; a server
-// that was cut off from all others and then dies would leave its clients with nobody to go to, for ever. So when the connection is lost, all that were ever known are
-// put back. (Not with TLS: nats.go knows by which name to verify a learnt address, and loses that in the call.)
+// pool remembers the servers of a cluster. nats.go learns them from the server that it is connected to, and forgets again what that one
+// no longer sees; a server that was cut off from all others and then dies would leave its clients with nobody to go to, for ever. So when
+// the connection is lost, all that were ever known are put back. (Not with TLS: nats.go knows by which name to verify a learnt address,
+// and loses that in the call.)
 type pool struct {
 	mu    sync.Mutex
 	known []string

@@ -51,7 +51,8 @@ func write(t *testing.T, js jetstream.JetStream, subject string) {
 	})
 }
 
-// TestLeaderKilled kills, with SIGKILL, the process of the node that leads a stream: writes must go on long before NATS' own timing would let them.
+// TestLeaderKilled kills, with SIGKILL, the process of the node that leads a stream: writes must go on long before NATS' own timing would
+// let them.
 func TestLeaderKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")

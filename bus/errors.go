@@ -115,7 +115,8 @@ func (e *ElectionError) Error() string {
 
 func (e *ElectionError) Is(target error) bool { return target == ErrElectionTimeout }
 
-// The error codes of the wire (HeaderError), both ways. What is not in the table goes out as "internal" with a fixed text, so that nothing leaks.
+// The error codes of the wire (HeaderError), both ways. What is not in the table goes out as "internal" with a fixed text, so that
+// nothing leaks.
 var wireErrors = []struct {
 	code   string
 	status string // the HTTP-like number of HeaderServiceCode

@@ -56,7 +56,8 @@ func TestTranslate(t *testing.T) {
 	}
 }
 
-// TestServerLog: a server's Info is our Debug, fatal lines are kept and end nothing, routes are noticed, and the warning about our own passwords is dropped.
+// TestServerLog: a server's Info is our Debug, fatal lines are kept and end nothing, routes are noticed, and the warning about our own
+// passwords is dropped.
 func TestServerLog(t *testing.T) {
 	var out bytes.Buffer
 	kicked := 0

@@ -101,8 +101,8 @@ func (c *Conn) SystemAccount() bool { return c.node != nil }
 // Link of its owner named them. With client "" the whole server is lost, and with it whoever was connected to it; a server that is lost by its
 // route may be alive on the other side of a partition, and may come back under the same id. Reasons: the Lost constants, or NATS' text.
 //
-// It fires only on a node's connection (SystemAccount). Events are told in order, never concurrently, at most once; fn is to be quick, since the next
-// one waits for it. The returned stop waits until fn does not run: do not call it from fn.
+// It fires only on a node's connection (SystemAccount). Events are told in order, never concurrently, at most once; fn is to be quick,
+// since the next one waits for it. The returned stop waits until fn does not run: do not call it from fn.
 func (c *Conn) NotifyLost(fn func(server, client, reason string)) (stop func()) {
 	if c.node == nil {
 		return func() {}

@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Handler answers a request, with m.Respond or m.RespondError, any number of times. ctx ends when a drain has taken too long or the connection was
-// closed without one; a handler is to return then.
+// Handler answers a request, with m.Respond or m.RespondError, any number of times. ctx ends when a drain has taken too long or the
+// connection was closed without one; a handler is to return then.
 type Handler func(ctx context.Context, m *Message)
 
 // Message is a request on its way to a Handler: NATS' message (Subject, Reply, Header, Data) and the ways to answer it.
@@ -69,10 +69,10 @@ type Handling struct {
 	drained bool
 }
 
-// Handle answers requests on subject with h, in the queue group queue or, with "", as the only kind of receiver. Up to Concurrency handlers run
-// at once, each on a goroutine that lives as long as its request; as many again wait; a request beyond that is answered ErrBusy at once, by the header
-// HeaderError: the caller learns it from Request and never meets silence. There is no goroutine for an idle handling, so thousands are fine.
-// Handle does not wait for the server (see Flush). Errors: ErrClosed, ErrBadSubject.
+// Handle answers requests on subject with h, in the queue group queue or, with "", as the only kind of receiver. Up to Concurrency
+// handlers run at once, each on a goroutine that lives as long as its request; as many again wait; a request beyond that is answered
+// ErrBusy at once, by the header HeaderError: the caller learns it from Request and never meets silence. There is no goroutine for an
+// idle handling, so thousands are fine. Handle does not wait for the server (see Flush). Errors: ErrClosed, ErrBadSubject.
 func (c *Conn) Handle(subject, queue string, h Handler, opts *HandleOptions) (*Handling, error) {
 	if opts == nil {
 		opts = &HandleOptions{}
@@ -85,7 +85,10 @@ func (c *Conn) Handle(subject, queue string, h Handler, opts *HandleOptions) (*H
 			return nil, err
 		}
 	}
-	g := &Handling{serving: c.serving, handler: h, limit: opts.Concurrency, queue: opts.Queue, flushed: make(chan struct{}), idle: make(chan struct{})}
+	g := &Handling{
+		serving: c.serving, handler: h, limit: opts.Concurrency, queue: opts.Queue,
+		flushed: make(chan struct{}), idle: make(chan struct{}),
+	}
 	if g.limit <= 0 {
 		g.limit = defaultConcurrency
 	}

@@ -104,12 +104,12 @@ func (l *link) session() context.Context {
 	return l.lost
 }
 
-// NotifyLink calls fn with the present state, and then whenever the connection is lost or back; each new connection is told, also when its loss was
-// too short to be seen. On a node's connection up is false, too, while the node is connected to less than a majority of its cluster: what it can
-// still serve nobody else knows of. why is for people. After a final close fn is told once and never again.
+// NotifyLink calls fn with the present state, and then whenever the connection is lost or back; each new connection is told, also when
+// its loss was too short to be seen. On a node's connection up is false, too, while the node is connected to less than a majority of its
+// cluster: what it can still serve nobody else knows of. why is for people. After a final close fn is told once and never again.
 //
-// Calls come in order and never concurrently, from a goroutine of the connection; the first one may come after NotifyLink has returned. fn is to be
-// quick. The returned stop waits until fn does not run: do not call it from fn.
+// Calls come in order and never concurrently, from a goroutine of the connection; the first one may come after NotifyLink has returned.
+// fn is to be quick. The returned stop waits until fn does not run: do not call it from fn.
 func (c *Conn) NotifyLink(fn func(up bool, why string)) (stop func()) {
 	l := c.link
 	l.mu.Lock()

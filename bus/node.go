@@ -23,8 +23,9 @@ type NodeOptions struct {
 	// Dir keeps the JetStream store. "": a temporary directory, removed at Close. One node at a time; a directory made by a node alone is
 	// refused in a cluster, and the reverse (*DirError).
 	Dir string
-	// Listen is the address for clients, such as "127.0.0.1:4222"; port 0 takes a free one. "": no port, in-process connections only; but in a
-	// cluster it is a free port on loopback, since nats-server opens no routes without one. No host means loopback: who wants the world writes 0.0.0.0.
+	// Listen is the address for clients, such as "127.0.0.1:4222"; port 0 takes a free one. "": no port, in-process connections only; but
+	// in a cluster it is a free port on loopback, since nats-server opens no routes without one. No host means loopback: who wants the
+	// world writes 0.0.0.0.
 	Listen string
 	// Cluster makes the node one of several. nil: alone.
 	Cluster *ClusterOptions
@@ -136,8 +137,9 @@ func (n *Node) start(ctx context.Context, sopts *server.Options, creds nodeCreds
 	if err := n.waitListening(ctx); err != nil {
 		return err
 	}
-	if n.sys, err = nats.Connect("", nats.InProcessServer(inProcess{n}), nats.UserInfo(creds.sysUser, creds.sysPass), nats.Name("toolbus system "+n.name),
-		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectBufSize(-1), nats.FlusherTimeout(writeTimeout),
+	if n.sys, err = nats.Connect("", nats.InProcessServer(inProcess{n}), nats.Name("toolbus system "+n.name),
+		nats.UserInfo(creds.sysUser, creds.sysPass), nats.FlusherTimeout(writeTimeout),
+		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectBufSize(-1),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			n.log.Debug("system connection", "node", n.name, "error", err)
 		})); err != nil {
@@ -239,9 +241,9 @@ func (n *Node) dropConn(c *Conn) {
 	delete(n.conns, c)
 }
 
-// Shutdown stops the node in good order: clients are told to go elsewhere, Raft leaders hand over, then the server stops. It takes
-// about a second where there are leaders to hand over or clients to move. Close the node's own connections first. When ctx ends the rest is done at once, as by Close, and
-// the context's error is returned.
+// Shutdown stops the node in good order: clients are told to go elsewhere, Raft leaders hand over, then the server stops. It takes about
+// a second where there are leaders to hand over or clients to move. Close the node's own connections first. When ctx ends the rest is
+// done at once, as by Close, and the context's error is returned.
 func (n *Node) Shutdown(ctx context.Context) error {
 	if n.srv != nil && n.url != "" && n.srv.Running() {
 		n.refuse()

@@ -4,8 +4,9 @@ import (
 	"net"
 )
 
-// inProcess makes the in-process connections of a node. A server that shuts down, or is a lame duck, takes a new one and then leaves it alone, and nats.go waits
-// for a minute to write to it, with the connection's lock held: Close would hang as long. So a node that ends makes no new ones and closes those there are.
+// inProcess makes the in-process connections of a node. A server that shuts down, or is a lame duck, takes a new one and then leaves it
+// alone, and nats.go waits for a minute to write to it, with the connection's lock held: Close would hang as long. So a node that ends
+// makes no new ones and closes those there are.
 type inProcess struct{ node *Node }
 
 func (p inProcess) InProcessConn() (net.Conn, error) {

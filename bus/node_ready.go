@@ -16,10 +16,10 @@ const (
 	pingGather = 500 * time.Millisecond // how long the answers of other servers are awaited
 )
 
-// WaitReady waits until JetStream can be used. For a node alone it is at once. In a cluster it takes a leader that this node follows and knows
-// to be up to date: at the very first start that takes all nodes, later a majority. It also asks the other nodes for their election timeout: where
-// it differs the error is *ElectionError, and the node is to be closed, since two timings in one Raft group make it elect for ever. When ctx ends
-// first the error is *NotReadyError and names the nodes that are missing. ErrClosed when the node stops.
+// WaitReady waits until JetStream can be used. For a node alone it is at once. In a cluster it takes a leader that this node follows and
+// knows to be up to date: at the very first start that takes all nodes, later a majority. It also asks the other nodes for their election
+// timeout: where it differs the error is *ElectionError, and the node is to be closed, since two timings in one Raft group make it elect
+// for ever. When ctx ends first the error is *NotReadyError and names the nodes that are missing. ErrClosed when the node stops.
 func (n *Node) WaitReady(ctx context.Context) error {
 	if n.cluster == nil {
 		if !n.srv.JetStreamEnabled() {

@@ -20,9 +20,9 @@ func (c *Conn) Publish(subject string, data []byte) error {
 	return nil
 }
 
-// Request sends a message and waits for one answer. Errors: ErrNoResponders at once when nobody listens; ErrDisconnected when the connection
-// is lost before the answer (the receiver may have acted); ErrBusy and the other errors of the wire that a Handler answered with; the context's error
-// when it ends first. A context without a deadline waits as long as the connection lasts.
+// Request sends a message and waits for one answer. Errors: ErrNoResponders at once when nobody listens; ErrDisconnected when the
+// connection is lost before the answer (the receiver may have acted); ErrBusy and the other errors of the wire that a Handler answered
+// with; the context's error when it ends first. A context without a deadline waits as long as the connection lasts.
 func (c *Conn) Request(ctx context.Context, subject string, data []byte) ([]byte, error) {
 	m, err := c.RequestMsg(ctx, &nats.Msg{Subject: subject, Data: data})
 	if err != nil {
@@ -70,17 +70,19 @@ type control struct {
 	closed  bool
 }
 
-// controlBacklog messages wait while a callback runs; more are dropped, and NATS' "slow consumer" is logged. A roll call of thousands is well within.
+// controlBacklog messages wait while a callback runs; more are dropped, and NATS' "slow consumer" is logged. A roll call of thousands is
+// well within.
 const controlBacklog = 16384
 
 func newControl(c *Conn) *control {
 	return &control{conn: c, stop: make(chan struct{}), done: make(chan struct{}), subs: map[*nats.Subscription]*callback[func([]byte) []byte]{}}
 }
 
-// Subscribe calls fn with each message on subject, which may have wildcards. What fn returns, if not nil, is the answer to a message that asks for
-// one. This is for the control plane: all subscriptions of the connection share one goroutine, so their functions are called one at a time, in the
-// order in which messages came, and fn must be quick: no waiting, no Request. It survives reconnects; messages in between are lost, as core NATS
-// has it. Subscribe does not wait for the server (see Flush). stop waits until fn does not run: do not call it from fn. Errors: ErrClosed, ErrBadSubject.
+// Subscribe calls fn with each message on subject, which may have wildcards. What fn returns, if not nil, is the answer to a message that
+// asks for one. This is for the control plane: all subscriptions of the connection share one goroutine, so their functions are called one
+// at a time, in the order in which messages came, and fn must be quick: no waiting, no Request. It survives reconnects; messages in
+// between are lost, as core NATS has it. Subscribe does not wait for the server (see Flush). stop waits until fn does not run: do not
+// call it from fn. Errors: ErrClosed, ErrBadSubject.
 func (c *Conn) Subscribe(subject string, fn func(data []byte) []byte) (stop func(), err error) {
 	if err := CheckPattern(subject); err != nil {
 		return nil, err

@@ -5,11 +5,12 @@ import (
 	"strings"
 )
 
-// MaxSubject is the longest subject that the bus sends, in bytes. A server closes a connection whose control line (subject, reply subject, sizes) is
-// over 4,096 bytes, with every call that is on it; so a long one is refused here.
+// MaxSubject is the longest subject that the bus sends, in bytes. A server closes a connection whose control line (subject, reply
+// subject, sizes) is over 4,096 bytes, with every call that is on it; so a long one is refused here.
 const MaxSubject = 3072
 
-// CheckSubject checks a subject to publish on: one or more tokens joined by dots, none empty, no wildcards, white space or control characters. The error is ErrBadSubject.
+// CheckSubject checks a subject to publish on: one or more tokens joined by dots, none empty, no wildcards, white space or control
+// characters. The error is ErrBadSubject.
 func CheckSubject(subject string) error { return checkSubject(subject, false) }
 
 // CheckPattern checks a subject to subscribe to, where a token may be "*" and the last one ">".
@@ -40,8 +41,8 @@ func checkSubject(subject string, wild bool) error {
 	return nil
 }
 
-// EscapeToken writes s as one token of a subject: bytes for which keep is false become %XX, in upper case. keep must be false for '%', '.', white space and
-// wildcards. UnescapeToken is its inverse.
+// EscapeToken writes s as one token of a subject: bytes for which keep is false become %XX, in upper case. keep must be false for '%',
+// '.', white space and wildcards. UnescapeToken is its inverse.
 func EscapeToken(s string, keep func(c byte) bool) string {
 	n := 0
 	for i := range len(s) {

@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// MinServerVersion is the oldest nats-server that will do. Guards of an atomic batch on another subject, which leases hang on, were wrong before.
+// MinServerVersion is the oldest nats-server that will do. Guards of an atomic batch on another subject, which leases hang on, were wrong
+// before.
 const MinServerVersion = "2.14.4"
 
-// CheckVersion compares a server's version with MinServerVersion. It returns an error that is ErrTooOld for an older one; a pre-release of the minimum counts as older,
-// and a text that is no version is an error as well.
+// CheckVersion compares a server's version with MinServerVersion. It returns an error that is ErrTooOld for an older one; a pre-release
+// of the minimum counts as older, and a text that is no version is an error as well.
 func CheckVersion(version string) error {
 	have, pre, ok := parseVersion(version)
 	if !ok {

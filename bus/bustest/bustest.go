@@ -1,4 +1,5 @@
-// Package bustest starts real NATS servers for tests: nodes and clusters in this process, a stock server, and child processes that can be killed for real.
+// Package bustest starts real NATS servers for tests: nodes and clusters in this process, a stock server, and child processes that can be
+// killed for real.
 //
 // A test package starts with
 //
@@ -101,8 +102,8 @@ var shared struct {
 	clusters map[int]*bus.Cluster
 }
 
-// Cluster is a cluster of n nodes in this process that all tests of the package share: started once, closed by Main. Do not kill its nodes; scopes, streams
-// and subjects of different tests must differ.
+// Cluster is a cluster of n nodes in this process that all tests of the package share: started once, closed by Main. Do not kill its
+// nodes; scopes, streams and subjects of different tests must differ.
 func Cluster(t testing.TB, n int) *bus.Cluster {
 	t.Helper()
 	shared.Lock()
@@ -149,9 +150,9 @@ func closeShared() {
 	shared.clusters = nil
 }
 
-// Bubble runs fn in a synctest bubble with a node of its own: JetStream, in-process connections, virtual time. A minute of leases takes milliseconds.
-// Everything that fn starts must end before it returns; the node is closed for it. Child processes, ports and the shared clusters are out of reach. Not
-// for parallel tests: see dropPools.
+// Bubble runs fn in a synctest bubble with a node of its own: JetStream, in-process connections, virtual time. A minute of leases takes
+// milliseconds. Everything that fn starts must end before it returns; the node is closed for it. Child processes, ports and the shared
+// clusters are out of reach. Not for parallel tests: see dropPools.
 func Bubble(t *testing.T, fn func(t *testing.T, n *bus.Node)) {
 	t.Helper()
 	dropPools()
@@ -177,8 +178,8 @@ func dropPools() {
 	runtime.GC()
 }
 
-// Plain starts a stock nats-server with JetStream in this process, as a user would run it: its own defaults, no accounts of ours, a free port. Its system account is not
-// open to us. The URL is srv.ClientURL().
+// Plain starts a stock nats-server with JetStream in this process, as a user would run it: its own defaults, no accounts of ours, a free
+// port. Its system account is not open to us. The URL is srv.ClientURL().
 func Plain(t testing.TB) *server.Server {
 	t.Helper()
 	srv, err := StartPlain(t.TempDir(), server.RANDOM_PORT)

@@ -3,6 +3,7 @@ package bustest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -33,22 +34,28 @@ type Lost struct {
 	At                     time.Time
 }
 
-// Nodes starts a cluster of n nodes, each in a process of its own, and waits until JetStream can be used on each. They are killed with the test.
+// Nodes starts a cluster of n nodes, each in a process of its own, and waits until JetStream can be used on each. They are killed with
+// the test.
 func Nodes(t testing.TB, n int, opts ...NodesOption) []*NodeProcess {
 	t.Helper()
-	routes := make([]string, n)
-	for i := range routes {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	for range 5 {
+		if nodes := startNodes(t, n, opts); nodes != nil {
+			return nodes
 		}
-		defer l.Close()
-		routes[i] = l.Addr().String()
-		l.Close()
 	}
+	t.Fatal("no free ports for a cluster")
+	return nil
+}
+
+// startNodes returns nil when another process took one of the ports between the choice and the start.
+func startNodes(t testing.TB, n int, opts []NodesOption) []*NodeProcess {
+	t.Helper()
+	routes := freeAddrs(t, n)
 	nodes := make([]*NodeProcess, n)
 	for i := range nodes {
-		args, err := json.Marshal(nodeArgs{Name: fmt.Sprintf("n%d", i+1), Dir: t.TempDir(), Listen: routes[i], Nodes: routes, Watch: slices.Contains(opts, WithWatcher)})
+		args, err := json.Marshal(nodeArgs{
+			Name: fmt.Sprintf("n%d", i+1), Dir: t.TempDir(), Listen: routes[i], Nodes: routes, Watch: slices.Contains(opts, WithWatcher),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,10 +63,34 @@ func Nodes(t testing.TB, n int, opts ...NodesOption) []*NodeProcess {
 	}
 	for _, node := range nodes {
 		var up nodeUp
-		node.JSON(&up)
+		if node.JSON(&up); up.AddressInUse {
+			for _, node := range nodes {
+				node.Kill()
+			}
+			return nil
+		}
 		node.Name, node.ID, node.URL = up.Name, up.ID, up.URL
 	}
+	for _, node := range nodes {
+		if line := node.Line(); line != "ready" {
+			t.Fatalf("node %s printed %q", node.Name, line)
+		}
+	}
 	return nodes
+}
+
+func freeAddrs(t testing.TB, n int) []string {
+	t.Helper()
+	addrs := make([]string, n)
+	for i := range addrs {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // all are held until all are known: no address twice
+		addrs[i] = l.Addr().String()
+	}
+	return addrs
 }
 
 type nodeArgs struct {
@@ -68,30 +99,40 @@ type nodeArgs struct {
 	Watch             bool
 }
 
-type nodeUp struct{ Name, ID, URL string }
+type nodeUp struct {
+	Name, ID, URL string
+	AddressInUse  bool
+}
 
 var builtin = Children{"node": nodeChild}
 
+// nodeChild prints a nodeUp when the node listens, "ready" when JetStream can be used, and then, if asked to, what is lost.
 func nodeChild(ctx context.Context, args []string, out io.Writer) error {
 	var a nodeArgs
 	if err := json.Unmarshal([]byte(args[0]), &a); err != nil {
 		return err
 	}
+	enc := json.NewEncoder(out)
 	n, err := bus.StartNode(ctx, &bus.NodeOptions{
 		Name: a.Name, Dir: a.Dir, Listen: "127.0.0.1:0",
 		Cluster: &bus.ClusterOptions{Listen: a.Listen, Nodes: a.Nodes, Secret: "test"},
 	})
+	if errors.Is(err, bus.ErrAddressInUse) {
+		return enc.Encode(nodeUp{AddressInUse: true})
+	}
 	if err != nil {
 		return err
 	}
 	defer n.Close()
+	if err := enc.Encode(nodeUp{Name: n.Name(), ID: n.ID(), URL: n.URL()}); err != nil {
+		return err
+	}
 	ready, cancel := context.WithTimeout(ctx, Deadline-10*time.Second) // before the test gives up: its error says more
 	defer cancel()
 	if err := n.WaitReady(ready); err != nil {
 		return err
 	}
-	enc := json.NewEncoder(out)
-	if err := enc.Encode(nodeUp{n.Name(), n.ID(), n.URL()}); err != nil {
+	if _, err := fmt.Fprintln(out, "ready"); err != nil {
 		return err
 	}
 	if a.Watch {
