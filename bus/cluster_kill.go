@@ -9,7 +9,7 @@ import (
 )
 
 // A server in this process cannot be killed, but it can be cut off. nats-server has no door for that, so its own methods are used, as
-// for the timing in election.go; a renamed one breaks the build, a changed lock TestCutRoutes.
+// for the timing in election.go; a renamed one breaks the build, a changed lock TestLostServer.
 
 //go:linkname natsForEachRoute github.com/nats-io/nats-server/v2/server.(*Server).forEachRoute
 func natsForEachRoute(s *server.Server, fn func(route unsafe.Pointer))

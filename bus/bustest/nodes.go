@@ -132,9 +132,7 @@ func nodeChild(ctx context.Context, args []string, out io.Writer) error {
 	if err := n.WaitReady(ready); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintln(out, "ready"); err != nil {
-		return err
-	}
+	watching := make(chan struct{})
 	if a.Watch {
 		c, err := n.Connect(ctx, nil)
 		if err != nil {
@@ -142,9 +140,14 @@ func nodeChild(ctx context.Context, args []string, out io.Writer) error {
 		}
 		defer c.Close()
 		c.NotifyLost(func(server, client, reason string) {
+			<-watching // the line "ready" comes first
 			_ = enc.Encode(Lost{server, client, reason, time.Now()}) // a test that is gone reads nothing
 		})
 	}
+	if _, err := fmt.Fprintln(out, "ready"); err != nil {
+		return err
+	}
+	close(watching)
 	<-n.Done()
 	return nil
 }
