@@ -140,7 +140,7 @@ func nodeChild(ctx context.Context, args []string, out io.Writer) error {
 		}
 		defer c.Close()
 		c.NotifyLost(func(server, client, reason string) {
-			<-watching // the line "ready" comes first
+			<-watching                                               // the line "ready" comes first
 			_ = enc.Encode(Lost{server, client, reason, time.Now()}) // a test that is gone reads nothing
 		})
 	}
