@@ -126,6 +126,7 @@ type (
 		From   string `json:"from,omitempty"` // the session that gave the name away to this one
 		Why    Reason `json:"why,omitempty"`  // what the owner before, who lives, is told
 		V      int    `json:"v"`
+		later  *later
 	}
 	replicaRecord struct {
 		Replica
@@ -162,6 +163,7 @@ type entry struct {
 	ended    bool   // a tombstone
 	reason   Reason // of the tombstone, or what the record says to the owner before
 	from     string // who gave the name away
+	later    *later // of a name: what this version does not know of it; mostly nil
 	session  string // whose record it is; empty for what holds nothing
 	writer   string
 	value    any // *Lease, *Record, *Member, *Waiting, *Replica, *Property, *Claimed, *pulse, or nil
@@ -205,6 +207,7 @@ func decode(e kvstore.Entry) *entry {
 		}
 		if err == nil {
 			out.session, out.writer, out.value, out.from, out.reason = rec.Session, rec.Writer, &rec.Record, rec.From, rec.Why
+			out.later = laterOf(e.Value, rec.V)
 		}
 	case kindGroup:
 		var rec groupRecord

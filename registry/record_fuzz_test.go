@@ -61,7 +61,7 @@ func stored(e *entry) []byte {
 	case *Lease:
 		return encode(leaseRecord{Lease: *v, V: recordVersion})
 	case *Record:
-		return encode(nameRecord{Record: *v, Writer: e.writer, V: recordVersion})
+		return encode(e.rewritten(nil))
 	case *Member:
 		return encode(groupRecord{Member: *v, Writer: e.writer, V: recordVersion})
 	case *Property:
