@@ -12,6 +12,7 @@ type want struct {
 	h      *holding
 	key    string                   // of a record that no holding stands for: that of a shared name
 	digest string                   // of a shared name: one that is held by another of this digest is as it should be
+	joins  bool                     // a replica is written with it
 	value  func(over *entry) []byte // given what the judge saw there
 	remove bool
 }
@@ -60,9 +61,13 @@ func (s *Session) plan(wants []want, conflict Conflict) (ops []kvstore.Op, block
 	ops = make([]kvstore.Op, 0, len(wants))
 	for _, w := range wants {
 		judged, _ := s.r.view.claim(w.at())
-		if held, ok := recordOf(judged.held); ok && w.digest != "" && held.Digest == w.digest {
-			if e := s.r.view.newest(w.at()); judged.held.session == s.id && e.session != s.id { // it is ours to take over
+		held, named := recordOf(judged.held)
+		if named && w.digest != "" && held.Digest == w.digest {
+			switch {
+			case judged.held.session == s.id && judged.over.session != s.id: // it is ours to take over
 				ops = append(ops, kvstore.Op{Key: w.at(), Value: w.value(judged.held), Revision: judged.expect})
+			case w.joins: // as it is: who would remove it has not seen this replica, and must find that it has moved
+				ops = append(ops, kvstore.Op{Key: w.at(), Value: encode(judged.over.rewritten(nil)), Revision: judged.expect})
 			}
 			continue
 		}
@@ -72,7 +77,7 @@ func (s *Session) plan(wants []want, conflict Conflict) (ops []kvstore.Op, block
 			}
 			continue
 		}
-		foreign := judged.held != nil && judged.held.session != s.id
+		foreign := judged.held != nil && (judged.held.session != s.id || named && held.Digest != w.digest) // shared with others, or not
 		switch {
 		case foreign && (conflict != Replace || s.r.strict(judged.held.session)),
 			judged.heir != nil && conflict != Replace && !electing(wants, judged.heir):

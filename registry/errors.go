@@ -23,6 +23,8 @@ var (
 	ErrTransferred = errors.New("registry: transferred")
 	// ErrDeclined: a session was asked for something and does not do it: take a name, join a group.
 	ErrDeclined = errors.New("registry: declined")
+	// ErrShared: a name that is shared is not one session's to give away.
+	ErrShared = errors.New("registry: the name is shared")
 	// ErrElected: the standby's turn has come; it waits no more.
 	ErrElected = errors.New("registry: elected")
 	// ErrLost: the name is held by somebody else now, or its record was removed by another hand.

@@ -36,6 +36,7 @@ func (rs records) claimed(c *Claimed) bool {
 // is still at the revision that the judge has seen.
 type claim struct {
 	held   *entry           // who holds the key, or nil
+	over   *entry           // the key's newest entry, or nil: that which is written over
 	expect kvstore.Revision // 0: write only if there is nothing, not even a tombstone
 	heir   *entry           // of a name that nobody holds: the standby that alone may write it, or nil
 }
@@ -47,9 +48,9 @@ func (rs records) claim(key string) claim {
 	case e == nil:
 		return claim{}
 	case rs.visible(e):
-		return claim{held: e, expect: e.revision}
+		return claim{held: e, over: e, expect: e.revision}
 	default:
-		return claim{expect: e.revision}
+		return claim{over: e, expect: e.revision}
 	}
 }
 
@@ -84,7 +85,7 @@ func (rs records) shown(e, sharer *entry) *Record {
 	if rec.Digest == "" || rec.Digest != by.Digest {
 		return nil
 	}
-	rec.Node, rec.Session, rec.Instance, rec.Host, rec.PID, rec.Since = by.Node, by.Session, by.Instance, by.Host, by.PID, by.Since
+	rec.standFor(by)
 	return &rec
 }
 
@@ -119,8 +120,21 @@ func ahead(e, than *entry) bool {
 	return than == nil || e.value.(*Waiting).Place < than.value.(*Waiting).Place
 }
 
-// orphan tells whether a record is left over from a session that is dead: it holds nothing and may be swept, guarded by its revision. A record
-// that cannot be read is not swept: a later version, or another tool, may know what it is.
-func (rs records) orphan(e *entry) bool {
-	return !e.ended && e.session != "" && e.value != nil && e.key != leaseKey(e.session) && !rs.alive(e.session)
+// orphan tells whether a record is left over from a session that is dead: it holds nothing and may be swept, guarded by its revision. Of a shared
+// name that holds only when no sharer lives. A record that cannot be read is not swept: a later version, or another tool, may know what it is.
+func (rs records) orphan(e, sharer *entry) bool {
+	if e.ended || e.session == "" || e.value == nil || e.key == leaseKey(e.session) || rs.alive(e.session) {
+		return false
+	}
+	_, named := recordOf(e)
+	return !named || rs.shown(e, sharer) == nil
+}
+
+// recordOf is the registration that an entry is, or says; ok is false for a tombstone and for what is none.
+func recordOf(e *entry) (rec *Record, ok bool) {
+	if e == nil || e.ended {
+		return nil, false
+	}
+	rec, ok = e.value.(*Record)
+	return rec, ok
 }

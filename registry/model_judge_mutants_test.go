@@ -55,7 +55,7 @@ var judgeMutants = map[string]func(r *judgeRules){
 		r.orphan = func(_ records, e *entry) bool { return !e.ended }
 	},
 	"a record is an orphan only while the lease's tombstone is there": func(r *judgeRules) {
-		r.orphan = func(rs records, e *entry) bool { return records.orphan(rs, e) && rs[leaseKey(e.session)] != nil }
+		r.orphan = func(rs records, e *entry) bool { return rs.orphan(e, nil) && rs[leaseKey(e.session)] != nil }
 	},
 	"the token is the predecessor's": func(r *judgeRules) {
 		r.token = func(_ *entry, rs records) uint8 {

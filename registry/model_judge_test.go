@@ -66,7 +66,7 @@ func codeRules(most int) *judgeRules {
 		most:    uint8(most),
 		claim:   records.claim,
 		visible: records.visible,
-		orphan:  records.orphan,
+		orphan:  func(rs records, e *entry) bool { return rs.orphan(e, nil) },
 		accepts: func(w judgeWrite, newest uint8, _ bool) bool { return w.expect == newest },
 		token: func(over *entry, _ records) uint8 { // as Register does
 			if over != nil {

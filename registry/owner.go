@@ -304,7 +304,7 @@ func (r *Registry) remove(ctx context.Context, entries []*entry, reason Reason) 
 	ops := make([]kvstore.Op, 0, len(entries))
 	for _, e := range entries {
 		if kind, _ := splitKey(e.key); kind != kindLease && !e.ended {
-			ops = append(ops, kvstore.Op{Key: e.key, Value: r.tombstone(reason), Revision: e.revision, Delete: true})
+			ops = append(ops, r.ending(e, reason))
 		}
 	}
 	if len(ops) > 1 {
@@ -313,7 +313,7 @@ func (r *Registry) remove(ctx context.Context, entries []*entry, reason Reason) 
 		}
 	}
 	for _, op := range ops {
-		if _, err := r.store.Delete(ctx, op.Key, op.Value, op.Revision); err != nil {
+		if _, err := r.write(ctx, []kvstore.Op{op}); err != nil {
 			r.log.Debug("removing a record", "key", op.Key, "error", err)
 		}
 	}

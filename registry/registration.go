@@ -111,8 +111,8 @@ func (s *Session) wants(p proposal, h *holding) []want {
 			Name: p.name, Node: s.r.node, Session: s.id, Instance: o.Instance, Kind: o.Kind, Address: o.Address, Host: s.r.host,
 			PID: s.lease.PID, Since: since, Metadata: o.Metadata, Labels: o.Labels, Digest: o.Digest,
 		}
-		if over != nil && over.session == s.id { // an earlier claim of which we know no more
-			rec.Token = over.value.(*Record).Token
+		if before, ok := recordOf(over); ok && before.Session == s.id && before.Digest == o.Digest { // an earlier claim of which we know no more
+			rec.Token = before.Token
 		} else if over != nil {
 			rec.Why = replacedBy(o.Reason)
 		}
@@ -241,7 +241,7 @@ func (g *Registration) Unregister(ctx context.Context) error {
 }
 
 // Update changes what the owner says about the name, as one write: the name is never absent. change gets a copy and may alter Kind, Address,
-// Metadata and Labels; it may be called more than once. The token stays.
+// Metadata and Labels; it may be called more than once. The token stays. What all who share a name say of it any of them may change.
 func (g *Registration) Update(ctx context.Context, change func(*Record)) error {
 	s := g.h.session
 	ctx, cancel := s.r.merge(ctx)
@@ -253,21 +253,21 @@ func (g *Registration) Update(ctx context.Context, change func(*Record)) error {
 			return err
 		}
 		e := s.r.view.newest(nameKey(g.name))
-		if e == nil || e.session != s.id {
+		held, ok := recordOf(e)
+		if !ok || e.session != s.id && !g.shares(held) {
 			return ErrLost
 		}
 		if tried[e.writer] {
 			return nil
 		}
-		old := *e.value.(*Record)
+		old := *held
 		now := old
 		now.Metadata, now.Labels = maps.Clone(old.Metadata), maps.Clone(old.Labels)
 		change(&now)
 		old.Kind, old.Address, old.Metadata, old.Labels = now.Kind, now.Address, now.Metadata, now.Labels
-		writer := nuid.Next()
-		tried[writer] = true
-		value := encode(nameRecord{Record: old, Writer: writer, V: recordVersion})
-		revision, err := s.r.write(ctx, []kvstore.Op{{Key: e.key, Value: value, Revision: e.revision}})
+		again := e.rewritten(&old)
+		tried[again.Writer] = true
+		revision, err := s.r.write(ctx, []kvstore.Op{{Key: e.key, Value: encode(again), Revision: e.revision}})
 		if err == nil {
 			return s.r.WaitFor(ctx, revision)
 		}

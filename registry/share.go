@@ -12,6 +12,9 @@ import (
 // A name may be shared on purpose. Each who serves it has a record replicas.<name>.<instance> beside the name's own, which stands for one of
 // them. While one of that digest lives, the name is held: by the session of its record, or, when that is dead, by the living replica that joined
 // first, which then takes the record over with the token as it is. Only when none lives is the name free, for a standby before all others.
+//
+// A replica joins by writing the name's record once more, as it is, in the same step. So who removes the record, guarded by its revision, has seen
+// every replica that there is: none can join beside a removal that is under way.
 
 // share registers the session as one of those who serve a shared name.
 func (s *Session) share(ctx context.Context, p proposal) (*Registration, error) {
@@ -42,6 +45,7 @@ func (s *Session) share(ctx context.Context, p proposal) (*Registration, error) 
 		return encode(rec)
 	}}}
 	wants = append(wants, s.sharedWants(p)...)
+	wants[1].joins = true
 	if err := s.take(ctx, wants, p.opts.Conflict); err != nil {
 		return nil, err
 	}
@@ -123,9 +127,21 @@ func (g *Registration) sharedRecord() Record {
 		rec = Record{Name: g.name}
 	}
 	if ok {
-		rec.Node, rec.Session, rec.Instance, rec.Host, rec.PID, rec.Since, rec.Digest = rep.Node, rep.Session, rep.Instance, rep.Host, rep.PID, rep.Since, rep.Digest
+		rec.standFor(rep)
+		rec.Digest = rep.Digest
 	}
 	return rec
+}
+
+// shares tells whether this is one of those who share a record.
+func (g *Registration) shares(rec *Record) bool {
+	if !g.shared {
+		return false
+	}
+	g.h.mu.Lock()
+	defer g.h.mu.Unlock()
+	by, ok := g.h.value.(*Replica)
+	return ok && rec.Digest != "" && rec.Digest == by.Digest
 }
 
 // unshare takes this instance out of those that serve the name. Where the record stands for it, another takes its place in the same step; where
@@ -144,11 +160,12 @@ func (g *Registration) unshare(ctx context.Context) error {
 		var ops []kvstore.Op
 		for _, h := range hs {
 			if e := r.view.newest(h.key); e != nil && !e.ended && e.session == s.id {
-				ops = append(ops, kvstore.Op{Key: h.key, Value: r.tombstone(ReasonUnregistered), Revision: e.revision, Delete: true})
+				ops = append(ops, r.ending(e, ReasonUnregistered))
 			}
 		}
-		if op, ok := g.handOver(me); ok {
-			ops = append(ops, op)
+		e := r.view.newest(nameKey(g.name))
+		if rec, ok := recordOf(e); ok && rec.Session == s.id && rec.Instance == me.Instance {
+			ops = append(ops, r.ending(e, ReasonUnregistered))
 		}
 		if len(ops) == 0 {
 			return nil
@@ -163,23 +180,24 @@ func (g *Registration) unshare(ctx context.Context) error {
 	}
 }
 
-// handOver is the write that lets the name's record stand for another replica, or ends it; ok is false where it is not ours.
-func (g *Registration) handOver(me Record) (op kvstore.Op, ok bool) {
-	s, r := g.h.session, g.h.session.r
-	e := r.view.newest(nameKey(g.name))
-	rec, ok := recordOf(e)
-	if !ok || rec.Session != s.id || rec.Instance != me.Instance {
-		return op, false
-	}
-	replicas, err := r.Replicas(g.name)
-	for _, by := range replicas {
-		if err == nil && by.Digest == rec.Digest && by.Instance != me.Instance {
-			next := *rec
-			next.Node, next.Session, next.Instance, next.Host, next.PID, next.Since = by.Node, by.Session, by.Instance, by.Host, by.PID, by.Since
-			return kvstore.Op{Key: e.key, Value: encode(nameRecord{Record: next, Writer: nuid.Next(), V: recordVersion}), Revision: e.revision}, true
+// ending is the write that ends a record. That of a shared name goes to another replica while one lives: the name stays.
+func (r *Registry) ending(e *entry, reason Reason) kvstore.Op {
+	if rec, ok := recordOf(e); ok && rec.Digest != "" {
+		replicas, _ := r.Replicas(rec.Name) // there is none of what is no name
+		for _, by := range replicas {
+			if by.Digest == rec.Digest && by.Instance != rec.Instance {
+				next := *rec
+				next.standFor(&by)
+				return kvstore.Op{Key: e.key, Value: encode(e.rewritten(&next)), Revision: e.revision}
+			}
 		}
 	}
-	return kvstore.Op{Key: e.key, Value: r.tombstone(ReasonUnregistered), Revision: e.revision, Delete: true}, true
+	return kvstore.Op{Key: e.key, Value: r.tombstone(reason), Revision: e.revision, Delete: true}
+}
+
+// standFor has the record of a shared name say that a replica serves it.
+func (r *Record) standFor(by *Replica) {
+	r.Node, r.Session, r.Instance, r.Host, r.PID, r.Since = by.Node, by.Session, by.Instance, by.Host, by.PID, by.Since
 }
 
 // Replicas lists who serves a shared name, the first to have joined first. Of a name that is not shared there is none.

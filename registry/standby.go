@@ -26,7 +26,7 @@ type Standby struct {
 }
 
 // StandBy puts the session into the queue for name and returns when the view shows its place. If nobody holds the name and nobody is before
-// it, it is elected at once. opts are those of the registration to come; its Conflict is ignored. Standing by again returns the place that the
+// it, it is elected at once. opts are those of the registration to come, which is its alone: its Conflict and Digest are ignored. Standing by again returns the place that the
 // session has. Errors as for Register, but for ErrNameTaken: where another session has a place under that very instance.
 func (s *Session) StandBy(ctx context.Context, name string, opts *RegisterOptions) (*Standby, error) {
 	p, err := s.propose(name, opts)
@@ -38,6 +38,7 @@ func (s *Session) StandBy(ctx context.Context, name string, opts *RegisterOption
 
 func (s *Session) standBy(ctx context.Context, p proposal) (*Standby, error) {
 	r := s.r
+	p.opts.Digest = ""
 	ctx, cancel := r.merge(ctx)
 	defer cancel()
 	b := &Standby{p: p, session: s, elected: make(chan struct{})}

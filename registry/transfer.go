@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/nats-io/nuid"
-
 	"github.com/toolbus/toolbus/kvstore"
 )
 
@@ -21,9 +19,12 @@ const offerTimeout = 2 * time.Second
 
 // Transfer gives the name to another session, as one entry of the log: at no moment does nobody hold it, and the token grows. The other session
 // is asked first: ErrDeclined if it takes no names, ErrNotFound if there is no such session. From the call on the owner holds nothing, until it is
-// settled; when it is clear that the name has not moved, he holds it again.
+// settled. A shared name is not one session's to give away: ErrShared.
 func (g *Registration) Transfer(ctx context.Context, session string) error {
 	s, r := g.h.session, g.h.session.r
+	if g.shared {
+		return ErrShared
+	}
 	ctx, cancel := r.merge(ctx)
 	defer cancel()
 	lease, ok := r.Lease(session)
@@ -52,7 +53,9 @@ func (g *Registration) Transfer(ctx context.Context, session string) error {
 			s.drop(g.h, ErrLost)
 			return ErrLost
 		}
-		rec := nameRecord{Record: *e.value.(*Record), Writer: nuid.Next(), From: s.id, Why: ReasonTransferred, V: recordVersion}
+		held, _ := recordOf(e)
+		rec := e.rewritten(held)
+		rec.From, rec.Why = s.id, ReasonTransferred
 		rec.Node, rec.Session, rec.Instance, rec.Host, rec.PID = lease.Node, session, instance, lease.Host, lease.PID
 		rec.Since, rec.Token = r.clock.Wall().UTC(), 0
 		revision, err := r.write(ctx, []kvstore.Op{{Key: g.h.key, Value: encode(rec), Revision: e.revision}})

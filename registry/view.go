@@ -325,7 +325,7 @@ func (v *view) orphans(limit int) []*entry {
 			continue
 		}
 		for key := range keys {
-			if e := v.records[key]; v.records.orphan(e) && !v.shared(e) {
+			if e := v.records[key]; v.orphan(e) {
 				if out = append(out, e); len(out) == limit {
 					return out
 				}

@@ -40,18 +40,10 @@ func (v *view) sharer(name string, e *entry) (first *entry) {
 	return first
 }
 
-func recordOf(e *entry) (*Record, bool) {
-	if e == nil || e.ended {
-		return nil, false
-	}
-	rec, ok := e.value.(*Record)
-	return rec, ok
-}
-
-// shared tells whether a record of a dead session still holds a name, for those who share it: then it is no orphan.
-func (v *view) shared(e *entry) bool {
-	kind, name := splitKey(e.key)
-	return kind == kindName && v.records.shown(e, v.sharer(name, e)) != nil
+// orphan is records.orphan by the index.
+func (v *view) orphan(e *entry) bool {
+	_, name := splitKey(e.key)
+	return v.records.orphan(e, v.sharer(name, e))
 }
 
 // leftBy lists the records that a dead session has left and that hold nothing, its lease not among them.
@@ -59,7 +51,7 @@ func (v *view) leftBy(session string) (left []*entry) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	for key := range v.keys[session] {
-		if e := v.records[key]; v.records.orphan(e) && !v.shared(e) {
+		if e := v.records[key]; v.orphan(e) {
 			left = append(left, e)
 		}
 	}

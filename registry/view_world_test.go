@@ -58,6 +58,16 @@ func putMember(group, instance, session string) kvstore.Entry {
 	return put(groupKey(group, instance), encode(groupRecord{Member: Member{Group: group, Session: session, Instance: instance}, V: recordVersion}))
 }
 
+func putWaiting(name, instance, session string, place kvstore.Revision) kvstore.Entry {
+	waiting := Waiting{Name: name, Session: session, Instance: instance, Place: place}
+	return put(standbyKey(name, instance), encode(waitRecord{Waiting: waiting, V: recordVersion}))
+}
+
+func putReplica(name, instance, session, digest string, place kvstore.Revision) kvstore.Entry {
+	replica := Replica{Name: name, Session: session, Instance: instance, Digest: digest, Place: place}
+	return put(replicaKey(name, instance), encode(replicaRecord{Replica: replica, V: recordVersion}))
+}
+
 func putProperty(session, key, value string) kvstore.Entry {
 	return put(propertyKey(session, key), encode(propertyRecord{Property: Property{Session: session, Key: key, Value: value}, V: recordVersion}))
 }
@@ -177,7 +187,7 @@ func checkView(t *testing.T, v *view) {
 		orphans[e.key] = true
 	}
 	for key, e := range v.records {
-		if v.records.orphan(e) != orphans[key] {
+		if v.orphan(e) != orphans[key] {
 			t.Fatalf("%s is an orphan: %v; listed: %v", key, !orphans[key], orphans[key])
 		}
 	}
