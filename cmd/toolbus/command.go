@@ -31,6 +31,8 @@ var commands = []struct {
 	{groupUse, groupsCommand},
 	{groupUse, watchCommand},
 	{groupUse, waitCommand},
+	{groupUse, joinCommand},
+	{groupUse, leaveCommand},
 	{groupMore, versionCommand},
 	{groupMore, exitCodesTopic},
 	{"", demoNodeCommand},

@@ -105,11 +105,9 @@ func (e *env) notFound(ctx context.Context, l *link, name string) error {
 	return e.noSuchName(name, snap.Names())
 }
 
-// labels is a selector of -l: pairs that must all be there.
-type labels map[string]string
-
-func parseLabels(list []string) (labels, error) {
-	out := labels{}
+// parseLabels reads the labels that a server is given.
+func parseLabels(list []string) (map[string]string, error) {
+	out := map[string]string{}
 	for _, l := range list {
 		for pair := range strings.SplitSeq(l, ",") {
 			k, v, ok := strings.Cut(pair, "=")
@@ -120,15 +118,6 @@ func parseLabels(list []string) (labels, error) {
 		}
 	}
 	return out, nil
-}
-
-func (want labels) match(have map[string]string) bool {
-	for k, v := range want {
-		if got, ok := have[k]; !ok || got != v {
-			return false
-		}
-	}
-	return true
 }
 
 // pairs writes a map for people.

@@ -32,12 +32,13 @@ var (
 	classTaken       = &class{7, "name_taken", "the name is held by somebody else"}
 	classTimeout     = &class{8, "timeout", "no answer within --timeout"}
 	classNoAnswer    = &class{9, "no_answer", "the name is registered, but nobody answers"}
+	classDeclined    = &class{10, "declined", "the owner was asked and does not do it"}
 	classInterrupted = &class{130, "interrupted", "SIGINT"}
 	classTerminated  = &class{143, "terminated", "SIGTERM"}
 )
 
 var classes = []*class{classOK, classInternal, classUsage, classAuth, classUnreachable, classTool, classNotFound, classTaken, classTimeout,
-	classNoAnswer, classInterrupted, classTerminated}
+	classNoAnswer, classDeclined, classInterrupted, classTerminated}
 
 // failure is an error that a command makes itself: it knows its class, what to do about it, and facts for programs.
 type failure struct {
@@ -73,8 +74,11 @@ var errorClasses = []struct {
 	class *class
 }{
 	{registry.ErrBadName, classUsage},
+	{registry.ErrBadPattern, classUsage},
+	{registry.ErrBadSelector, classUsage},
 	{registry.ErrNameTaken, classTaken},
 	{registry.ErrNotFound, classNotFound},
+	{registry.ErrDeclined, classDeclined},
 	{wire.ErrNoResponders, classNoAnswer},
 	{wire.ErrEnded, classNoAnswer},
 	{wire.ErrNotValid, classNoAnswer},

@@ -26,12 +26,23 @@ type member struct {
 }
 
 func groupsCommand(e *env) *cobra.Command {
-	return &cobra.Command{
-		Use:     "groups [GROUP]",
+	var watch bool
+	cmd := &cobra.Command{
+		Use:     "groups [GROUP] [-w]",
 		Short:   "list the groups, or the members of one",
-		Example: "toolbus groups\ntoolbus groups tools",
+		Example: "toolbus groups\ntoolbus groups tools\ntoolbus groups tools -w      # again whenever it changes",
 		Args:    rangeArgs(0, 1, "the group"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			name := ""
+			if len(args) > 0 {
+				var err error
+				if name, err = registry.ParseName(args[0]); err != nil {
+					return err
+				}
+			}
+			if watch {
+				return e.watchGroups(cmd, name)
+			}
 			ctx, l, done, err := e.ask(cmd.Context())
 			if err != nil {
 				return err
@@ -41,39 +52,52 @@ func groupsCommand(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if len(args) == 0 {
-				return e.listGroups(snap)
+			if name == "" {
+				return e.listGroups(snap, uint64(snap.Revision()))
 			}
-			members, err := snap.Members(args[0])
+			members, err := snap.Members(name)
 			if err != nil {
 				return err
 			}
 			if len(members) == 0 {
-				return e.noSuchGroup(strings.ToLower(args[0]), snap.Groups())
+				return e.noSuchGroup(name, snap.Groups())
 			}
-			silent := e.silent(ctx, l, snap)
-			out := listing{kind: "Member", scope: e.scope, at: uint64(snap.Revision()), head: []string{"NAME", "STATE", "NODE", "AGE", "INSTANCE"}}
-			for _, m := range members {
-				m.Since = m.Since.UTC()
-				state := stateOf(silent, m.Session)
-				out.rows = append(out.rows, []string{orDash(m.Name), e.out.state(state), m.Node, e.out.age(m.Since), m.Instance})
-				if m.Name != "" {
-					out.names = append(out.names, m.Name)
-				}
-				out.items = append(out.items, member{head("Member"), e.scope, state, m})
-			}
-			return e.out.list(out)
+			return e.listMembers(name, members, e.silent(ctx, l, snap), uint64(snap.Revision()))
 		},
 	}
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "stay, and show it again whenever it changes; in a pipe: one event a line")
+	return cmd
 }
 
-func (e *env) listGroups(snap *registry.Snapshot) error {
+func (e *env) listMembers(group string, members []registry.Member, silent map[string]bool, at uint64) error {
 	out := listing{
-		kind: "Group", scope: e.scope, at: uint64(snap.Revision()), head: []string{"GROUP", "MEMBERS", "NAMES"},
+		kind: "Member", scope: e.scope, at: at, head: []string{"NAME", "STATE", "NODE", "AGE", "INSTANCE"}, empty: "nobody is in " + group,
+	}
+	for _, m := range members {
+		m.Since = m.Since.UTC()
+		state := stateOf(silent, m.Session)
+		out.rows = append(out.rows, []string{orDash(m.Name), e.out.state(state), m.Node, e.out.age(m.Since), m.Instance})
+		if m.Name != "" {
+			out.names = append(out.names, m.Name)
+		}
+		out.items = append(out.items, member{head("Member"), e.scope, state, m})
+	}
+	return e.out.list(out)
+}
+
+// groupReader is a snapshot, or a view that follows.
+type groupReader interface {
+	Groups() []string
+	Members(group string) ([]registry.Member, error)
+}
+
+func (e *env) listGroups(from groupReader, at uint64) error {
+	out := listing{
+		kind: "Group", scope: e.scope, at: at, head: []string{"GROUP", "MEMBERS", "NAMES"},
 		empty: "no groups in scope " + e.scope,
 	}
-	for _, g := range snap.Groups() {
-		members, err := snap.Members(g)
+	for _, g := range from.Groups() {
+		members, err := from.Members(g)
 		if err != nil {
 			return err
 		}

@@ -42,6 +42,8 @@ var hintByError = []struct {
 	hint string
 }{
 	{registry.ErrBadName, "a name is 1 to 8 labels of a-z, 0-9 and hyphens, joined by dots: team-a.weather"},
+	{registry.ErrBadPattern, "* is one whole label and > at the end is all below: 'team-a.>' or '*.weather'"},
+	{registry.ErrBadSelector, "a selector looks like 'team=core,lang!=go,region in (eu,us),!old'"},
 	{registry.ErrNotFound, "toolbus ls shows all names"},
 	{bus.ErrAuth, "check --creds, --nkey, --user, --token, or the nats context; `nats account info` tries the same"},
 	{kvstore.ErrDenied, "this user lacks permissions for the scope's bucket, $KV.toolbus_<scope>.>, and the JetStream API"},
@@ -76,6 +78,7 @@ var hintByClass = map[*class]string{
 	classTimeout:     "wait longer with --timeout 30s, or see whether the owner lives: toolbus get NAME",
 	classUnreachable: "start a node here with `toolbus up`, or name another server with -s URL or --context NAME",
 	classNoAnswer:    "toolbus get NAME shows its owner; it may be about to lose its lease",
+	classDeclined:    "toolbus get NAME shows the owner; it may be about to end",
 	classTool:        "the answer is the server's own; its log may say more",
 	classInterrupted: "it was stopped by a signal",
 	classTerminated:  "it was stopped by a signal",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -10,21 +11,27 @@ import (
 )
 
 func lsCommand(e *env) *cobra.Command {
-	var group string
-	var selector []string
+	var (
+		group, after string
+		limit        int
+		which        chooser
+	)
 	cmd := &cobra.Command{
-		Use:     "ls [PREFIX] [-g GROUP] [-l KEY=VALUE]",
+		Use:     "ls [PATTERN] [-g GROUP] [-l SELECTOR]",
 		Aliases: []string{"ps", "list"},
 		Short:   "list the servers on the bus",
-		Example: "toolbus ls\ntoolbus ls team-a.          # names that begin so\ntoolbus ls -g tools -o name | xargs -n1 toolbus get",
-		Args:    rangeArgs(0, 1, "a prefix"),
+		Example: "toolbus ls\ntoolbus ls 'team-a.>'       # all below team-a; '*.weather' is the weather of any team\n" +
+			"toolbus ls -l 'type=tool,lang!=go' --node n1\ntoolbus ls -g tools -o name | xargs -n1 toolbus get",
+		Args: rangeArgs(0, 1, "a pattern"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			prefix := ""
-			if len(args) > 0 {
-				prefix = strings.ToLower(strings.TrimSuffix(args[0], "*"))
+			which.words(args)
+			if group != "" {
+				var err error
+				if group, err = registry.ParseName(group); err != nil {
+					return err
+				}
 			}
-			want, err := parseLabels(selector)
-			if err != nil {
+			if _, err := which.matcher(); err != nil { // a typing error needs no NATS
 				return err
 			}
 			ctx, l, done, err := e.ask(cmd.Context())
@@ -36,20 +43,15 @@ func lsCommand(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			in := func(registry.Record) bool { return true }
-			if group != "" {
-				if group, err = registry.ParseName(group); err != nil {
-					return err
-				}
-				in = func(rec registry.Record) bool { return contains(rec.Groups, group) }
+			page, err := findIn(snap, which.query(), group, after, limit)
+			if err != nil {
+				return err
 			}
 			silent := e.silent(ctx, l, snap)
 			out := e.serverList(snap)
+			out.next = page.Next
 			nodes := map[string]bool{}
-			for _, rec := range snap.List() {
-				if !strings.HasPrefix(rec.Name, prefix) || !want.match(rec.Labels) || !in(rec) {
-					continue
-				}
+			for _, rec := range page.Records {
 				nodes[rec.Node] = true
 				state := stateOf(silent, rec.Session)
 				out.rows = append(out.rows, []string{
@@ -64,15 +66,36 @@ func lsCommand(e *env) *cobra.Command {
 			} else {
 				foot += ", kept by nobody"
 			}
+			if page.Next != "" {
+				foot += "; there are more: --after " + page.Next
+			}
 			if e.out.tty {
 				out.foot = []string{e.out.dim(foot)}
 			}
 			return e.out.list(out)
 		},
 	}
+	which.flags(cmd.Flags())
 	cmd.Flags().StringVarP(&group, "group", "g", "", "only members of `GROUP`")
-	cmd.Flags().StringArrayVarP(&selector, "label", "l", nil, "only servers with this label, `KEY=VALUE`; may be repeated")
+	cmd.Flags().IntVar(&limit, "limit", 0, "no more than `N` servers; JSON says where the next page begins")
+	cmd.Flags().StringVar(&after, "after", "", "only names that come after `NAME`")
 	return cmd
+}
+
+// findIn is one page of the names that a query chooses and that are in a group, if one is given.
+func findIn(snap *registry.Snapshot, q registry.Query, group, after string, limit int) (registry.Page, error) {
+	q.After = after
+	if group == "" {
+		q.Limit = limit
+		return snap.Find(q)
+	}
+	page, err := snap.Find(q)
+	page.Records = slices.DeleteFunc(page.Records, func(rec registry.Record) bool { return !slices.Contains(rec.Groups, group) })
+	if limit > 0 && len(page.Records) > limit {
+		page.Records = page.Records[:limit]
+		page.Next = page.Records[limit-1].Name
+	}
+	return page, err
 }
 
 func (e *env) serverList(snap *registry.Snapshot) listing {
@@ -81,13 +104,4 @@ func (e *env) serverList(snap *registry.Snapshot) listing {
 		head:  []string{"NAME", "STATE", "NODE", "KIND", "AGE", "GROUPS"},
 		empty: "no servers in scope " + e.scope + "; put one on the bus: toolbus run NAME -- COMMAND",
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
 }

@@ -88,6 +88,7 @@ type listing struct {
 	rows  [][]string
 	names []string // for -o name
 	items []any    // for JSON
+	next  string   // where the next page begins; "" if there is none
 	foot  []string // lines under the table, for people
 	empty string   // what people are told when there is nothing
 }
@@ -103,8 +104,9 @@ func (o *output) list(l listing) error {
 			header
 			Scope    string `json:"scope,omitempty"`
 			Revision uint64 `json:"revision,omitempty"`
+			Next     string `json:"next,omitempty"`
 			Items    []any  `json:"items"`
-		}{header{apiVersion, l.kind + "List"}, l.scope, l.at, l.items})
+		}{header{apiVersion, l.kind + "List"}, l.scope, l.at, l.next, l.items})
 	case formatJSONL:
 		for _, item := range l.items {
 			if err := o.document(item); err != nil {
