@@ -7,6 +7,7 @@ const (
 	ReasonClosed       Reason = "closed"        // the session was closed by its owner
 	ReasonUnregistered Reason = "unregistered"  // the name was given up by its owner
 	ReasonLeft         Reason = "left"          // the member left the group
+	ReasonUnselected   Reason = "unselected"    // it is still there, but is no longer what the watch selects
 	ReasonReleased     Reason = "released"      // the claimant gave the member free
 	ReasonElected      Reason = "elected"       // the standby's turn came
 	ReasonTransferred  Reason = "transferred"   // its owner gave the name to another session

@@ -37,12 +37,15 @@ type view struct {
 	whole    kvstore.Revision // of the newest snapshot: nothing from before it is news
 	log      string
 	synced   bool
-	watchers map[*watcher]struct{}
+	previous kvstore.Revision                 // before the newest step
+	stored   int64                            // when the store took the newest entry, by its clock, in Unix nanoseconds; 0: it did not say
+	watchers map[*watcher]struct{}            // those of everything, or of much
+	topics   map[string]map[*watcher]struct{} // those of one thing, by its key
 	monitors map[string]map[*monitor]struct{} // key of the record that they wait for the end of
 }
 
 func newView() *view {
-	v := &view{watchers: map[*watcher]struct{}{}, monitors: map[string]map[*monitor]struct{}{}}
+	v := &view{watchers: map[*watcher]struct{}{}, topics: map[string]map[*watcher]struct{}{}, monitors: map[string]map[*monitor]struct{}{}}
 	v.clear()
 	return v
 }
@@ -111,6 +114,7 @@ func (v *view) apply(step kvstore.Step) (changes []change, newLog bool) {
 		}
 	}
 	for _, e := range decoded {
+		v.stored = max(v.stored, e.stored)
 		old := v.records[e.key]
 		if old != nil && e.revision <= old.revision {
 			continue // the higher revision wins, so that order and repetition cannot hurt
@@ -125,6 +129,7 @@ func (v *view) apply(step kvstore.Step) (changes []change, newLog bool) {
 		v.remember(e)
 		changes = append(changes, change{key: e.key, old: old, new: e})
 	}
+	v.previous = v.revision
 	if newLog || step.Revision > v.revision {
 		v.revision = step.Revision
 	}
@@ -255,7 +260,7 @@ func (v *view) judgeName(name, key string, reason Reason, collapsed bool) {
 	}
 	switch {
 	case now != nil && was != nil && was.Token == now.Token && (was.Session == now.Session && was.Instance == now.Instance || now.Digest != ""):
-		v.tell(Event{Kind: Updated, Record: *now, Collapsed: collapsed})
+		v.tell(Event{Kind: Updated, Record: *now, Collapsed: collapsed, before: was})
 		return
 	case was != nil:
 		if reason == "" {

@@ -3,8 +3,7 @@ package registry
 import (
 	"context"
 	"iter"
-	"slices"
-	"strings"
+	"time"
 
 	"github.com/toolbus/toolbus/kvstore"
 )
@@ -33,47 +32,48 @@ type Event struct {
 	Holders   int      // of a property's key: how many living sessions have one, after this
 	Reason    Reason   // why something ended
 	Revision  kvstore.Revision
-	Collapsed bool // the view had a gap here: what happened in between is not told, only its result
+	Previous  kvstore.Revision // before the step of the log that this is a part of: see WatchOptions.Since
+	Time      time.Time        // when the log took it, by the store's clock, for people and for WatchOptions.SinceTime; zero where that is not known
+	Collapsed bool             // the view had a gap here: what happened in between is not told, only its result
+
+	before *Record // of Updated: what was said before
 }
 
-// WatchOptions choose what a watch tells; nil is everything.
+// WatchOptions choose what a watch tells; nil is everything. With a name, a pattern or a selector it tells of names alone.
 type WatchOptions struct {
 	Name     string // only this name
+	Pattern  string // only names of this pattern: see ParsePattern
+	Selector string // only names with such labels: see ParseSelector
 	Group    string // only this group
 	Property string // only properties of this key
 	Buffer   int    // how many events a slow reader may be behind; 0 is 1024
+
+	// Since, where it is not 0, resumes a watch: its reader knows what was true at this revision, and is told what has changed since. It is the Revision of
+	// a Synced, or the Previous of any event: one step of the log may change many things, which have the revision of the step, and a reader that
+	// stops may have seen only some of them.
+	Since kvstore.Revision
+	// SinceTime is the Time of the last event that the reader was told, where he has kept it: no change that he missed is older. In a quiet scope it
+	// is the only thing that shows how old Since is.
+	SinceTime time.Time
 }
 
 // Watch tells first what is there, then Synced, then every change, until ctx ends: then it ends without an error. A reader that falls
-// further behind than the buffer gets ErrLagged and has to start over; a closed registry gives ErrClosed. The loop's body runs on the caller's
-// goroutine; leaving the loop ends the watch.
+// further behind than the buffer gets a *LaggedError (ErrLagged) and has to start over, or to resume as it says; a closed registry gives ErrClosed; options that are none give
+// ErrBadName, ErrBadPattern or ErrBadSelector. The loop's body runs on the caller's goroutine; leaving the loop ends the watch.
+//
+// With a selector, a name that comes to have the labels is told as Registered, and one that has them no more as Unregistered with ReasonUnselected.
+//
+// With Since it tells, before Synced, not what is there but what has changed since, as far as the newest records show it, all marked as Collapsed: of several
+// changes of one thing the last. A Registered or Joined then takes the place of whatever the reader knows of that name or member, which may have had another
+// owner; an Unregistered or Left may be of something that he never knew, and has only its name where nothing more is left of it. A tombstone is kept for
+// kvstore.TombstoneTTL and then vanishes: where Since may be older than that, or than the log, the watch ends with a *TooOldError (ErrTooOld), and its reader
+// has to start over. What was purged by hand is not told.
 func (r *Registry) Watch(ctx context.Context, opts *WatchOptions) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		var o WatchOptions
-		if opts != nil {
-			o = *opts
-		}
-		if o.Buffer <= 0 {
-			o.Buffer = 1024
-		}
-		for _, name := range []*string{&o.Name, &o.Group} {
-			if *name == "" {
-				continue
-			}
-			folded, err := ParseName(*name)
-			if err != nil {
-				yield(Event{}, err)
-				return
-			}
-			*name = folded
-		}
-		if o.Property != "" {
-			folded, err := ParseKey(o.Property)
-			if err != nil {
-				yield(Event{}, err)
-				return
-			}
-			o.Property = folded
+		w, err := newWatcher(opts)
+		if err != nil {
+			yield(Event{}, err)
+			return
 		}
 		if err := r.WaitSynced(ctx); err != nil {
 			if ctx.Err() == nil {
@@ -81,8 +81,13 @@ func (r *Registry) Watch(ctx context.Context, opts *WatchOptions) iter.Seq2[Even
 			}
 			return
 		}
-		w := &watcher{opts: o, news: make(chan Event, o.Buffer)}
-		first := r.view.subscribe(w)
+		first, err := r.begin(ctx, w)
+		if err != nil {
+			if ctx.Err() == nil {
+				yield(Event{}, err)
+			}
+			return
+		}
 		defer r.view.unsubscribe(w)
 		for _, ev := range first {
 			if !yield(ev, nil) {
@@ -90,95 +95,36 @@ func (r *Registry) Watch(ctx context.Context, opts *WatchOptions) iter.Seq2[Even
 			}
 		}
 		for {
-			select {
-			case ev, ok := <-w.news:
-				if !ok {
-					yield(Event{}, ErrLagged)
-					return
-				}
-				if !yield(ev, nil) {
-					return
-				}
-			case <-ctx.Done():
-				return
-			case <-r.done:
-				yield(Event{}, ErrClosed)
+			ev, err := r.next(ctx, w)
+			if ctx.Err() != nil || !yield(ev, err) || err != nil {
 				return
 			}
 		}
 	}
 }
 
-// watcher is one reader's buffer. The view fills it and closes it when it is full.
-type watcher struct {
-	opts WatchOptions
-	news chan Event
-	take func(Event) // in the place of news: called under the view's lock, and must not wait
+// begin subscribes a watcher and returns what it is told first.
+func (r *Registry) begin(ctx context.Context, w *watcher) ([]Event, error) {
+	if w.opts.Since == 0 {
+		return r.view.subscribe(w), nil
+	}
+	if err := r.reach(ctx, w.opts.Since); err != nil {
+		return nil, err
+	}
+	return r.view.resume(w, r.clock.Wall())
 }
 
-func (w *watcher) wants(ev *Event) bool {
-	switch ev.Kind {
-	case Registered, Updated, Unregistered:
-		return w.opts.Property == "" && w.opts.Group == "" && (w.opts.Name == "" || w.opts.Name == ev.Record.Name)
-	case PropertySet, PropertyGone:
-		return w.opts.Name == "" && w.opts.Group == "" && (w.opts.Property == "" || w.opts.Property == ev.Property.Key)
-	case Joined, MemberUpdated, Left:
-		return w.opts.Property == "" && w.opts.Name == "" && (w.opts.Group == "" || w.opts.Group == ev.Member.Group)
-	}
-	return true
-}
-
-// subscribe adds a watcher and returns what is visible at that moment, then Synced.
-func (v *view) subscribe(w *watcher) []Event {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	var out []Event
-	for _, rec := range v.names {
-		out = append(out, Event{Kind: Registered, Record: *rec, Revision: rec.Revision})
-	}
-	for key, sessions := range v.having {
-		for _, p := range sessions {
-			out = append(out, Event{Kind: PropertySet, Property: *p, Holders: len(v.having[key]), Revision: p.Revision})
+// next waits for a watcher's next event: ErrLagged, ErrClosed, the context's error.
+func (r *Registry) next(ctx context.Context, w *watcher) (Event, error) {
+	select {
+	case ev, ok := <-w.news:
+		if !ok {
+			return Event{}, &LaggedError{Since: w.lost.Previous, SinceTime: w.lost.Time}
 		}
-	}
-	for _, members := range v.groups {
-		for _, m := range members {
-			out = append(out, Event{Kind: Joined, Member: *m, Revision: m.Revision})
-		}
-	}
-	out = slices.DeleteFunc(out, func(ev Event) bool { return !w.wants(&ev) })
-	slices.SortFunc(out, func(a, b Event) int {
-		if a.Revision != b.Revision {
-			return int(int64(a.Revision) - int64(b.Revision))
-		}
-		return strings.Compare(a.Record.Name+a.Member.Group, b.Record.Name+b.Member.Group)
-	})
-	v.watchers[w] = struct{}{}
-	return append(out, Event{Kind: Synced, Revision: v.revision})
-}
-
-func (v *view) unsubscribe(w *watcher) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	delete(v.watchers, w)
-}
-
-// tell hands an event to the watchers that want it. It runs under mu and never waits: a full watcher is dropped and learns it.
-func (v *view) tell(ev Event) {
-	ev.Revision = v.revision
-	for w := range v.watchers {
-		if !w.wants(&ev) {
-			continue
-		}
-		if w.take != nil {
-			w.take(ev)
-			continue
-		}
-		select {
-		case w.news <- ev:
-		default:
-			delete(v.watchers, w)
-			close(w.news)
-		}
+		return ev, nil
+	case <-ctx.Done():
+		return Event{}, ctx.Err()
+	case <-r.done:
+		return Event{}, ErrClosed
 	}
 }
