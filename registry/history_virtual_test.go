@@ -63,6 +63,7 @@ func TestVirtualHistoryIsWrittenOnce(t *testing.T) {
 		for i := range 3 {
 			w.Start(t, &registrytest.ProcessOptions{Server: fmt.Sprintf("s%d", i), Role: registry.Node, History: h})
 		}
+		settle() // what is there before they look is marked
 		p := w.Start(t, nil)
 		s, err := p.NewSession(t.Context(), nil)
 		if err != nil {
@@ -99,6 +100,7 @@ func TestVirtualHistoryCatchesUp(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		h := kvstore.NewMemoryHistory(nil)
 		first := w.Start(t, &registrytest.ProcessOptions{Role: registry.Node, History: h})
+		settle()
 		p := w.Start(t, nil)
 		regs := map[string]*registry.Registration{}
 		for _, name := range []string{"stays", "leaves", "moves", "vanishes"} {
@@ -200,6 +202,7 @@ func TestVirtualHistorySurvivesAnOutage(t *testing.T) {
 		h := &deafHistory{History: kvstore.NewMemoryHistory(nil)}
 		w.Start(t, &registrytest.ProcessOptions{Role: registry.Node, History: h})
 		p := w.Start(t, nil)
+		settle()
 		own(t, p, registry.Service, "before")
 		time.Sleep(time.Second)
 		h.deaf.Store(true)
@@ -222,6 +225,7 @@ func TestVirtualHistoryOfTheLast(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		h := kvstore.NewMemoryHistory(nil)
 		p := w.Start(t, &registrytest.ProcessOptions{Role: registry.Node, History: h})
+		settle()
 		own(t, p, registry.Service, "a")
 		time.Sleep(time.Second)
 		if err := p.Close(t.Context()); err != nil {

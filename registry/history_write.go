@@ -24,16 +24,25 @@ func formatRevision(r kvstore.Revision) string { return strconv.FormatUint(uint6
 // writesHistory tells whether it is this process's turn.
 func (r *Registry) writesHistory() bool { return r.role == Node || r.peers == nil || r.keeps() }
 
-// writeHistory writes while it is this process's turn. It runs until the registry is closed.
-func (r *Registry) writeHistory() {
+// writeHistory writes while it is this process's turn, first with a writer that has heard everything since the registry was opened. It runs until
+// the registry is closed.
+func (r *Registry) writeHistory(q *historyWriter) {
 	var wait backoff
 	for r.ctx.Err() == nil {
 		if !r.writesHistory() {
+			q.close()
 			wait.reset()
 			pause(r.ctx, r.times().pulse)
+			q = nil
 			continue
 		}
-		if err := r.followHistory(r.ctx, &wait); err != nil && r.ctx.Err() == nil {
+		if q == nil {
+			q = newHistoryWriter(r)
+		}
+		err := r.followHistory(r.ctx, q, &wait)
+		q.close()
+		q = nil
+		if err != nil && r.ctx.Err() == nil {
 			r.log.Warn("writing the history", "scope", r.scope, "error", err)
 			wait.wait(r.ctx)
 		}
@@ -45,7 +54,7 @@ var errHistoryBehind = errors.New("registry: the history is too far behind; star
 
 // followHistory writes what happened between the end of the history and now, marked as collapsed, then every transition as the view shows it, until it is
 // another's turn, or it cannot go on.
-func (r *Registry) followHistory(ctx context.Context, wait *backoff) error {
+func (r *Registry) followHistory(ctx context.Context, q *historyWriter, wait *backoff) error {
 	if err := r.WaitSynced(ctx); err != nil {
 		return err
 	}
@@ -59,10 +68,7 @@ func (r *Registry) followHistory(ctx context.Context, wait *backoff) error {
 			known[t.Name] = t
 		}
 	}
-	q := &historyWriter{r: r, ready: make(chan struct{}, 1)}
-	w := &watcher{take: q.take}
-	q.catchUp(r.view.subscribe(w), known)
-	defer r.view.unsubscribe(w)
+	q.catchUp(known)
 	for {
 		list, full := q.next()
 		if full {
@@ -112,11 +118,34 @@ func (q *historyWriter) flush() {
 // historyWriter holds what waits to be written.
 type historyWriter struct {
 	r     *Registry
+	w     *watcher
 	ready chan struct{}
 
-	mu   sync.Mutex
-	list []Transition
-	full bool
+	mu    sync.Mutex
+	first map[string]*Record // what the view showed at first, until catchUp has written it
+	list  []Transition
+	full  bool
+}
+
+// newHistoryWriter begins to listen to the view.
+func newHistoryWriter(r *Registry) *historyWriter {
+	q := &historyWriter{r: r, ready: make(chan struct{}, 1), first: map[string]*Record{}}
+	q.w = &watcher{take: q.take}
+	for _, ev := range r.view.subscribe(q.w) {
+		if ev.Kind == Registered {
+			q.mu.Lock()
+			q.first[ev.Record.Name] = &ev.Record
+			q.mu.Unlock()
+		}
+	}
+	return q
+}
+
+// close ends the listening.
+func (q *historyWriter) close() {
+	if q != nil {
+		q.r.view.unsubscribe(q.w)
+	}
 }
 
 func (q *historyWriter) next() (lines []kvstore.Line, full bool) {
@@ -165,6 +194,12 @@ func (q *historyWriter) signed(t Transition) Transition {
 func (q *historyWriter) take(ev Event) {
 	switch ev.Kind {
 	case Registered:
+		if q.r.view.loading { // the first snapshot: what was there before this process looked
+			q.mu.Lock()
+			q.first[ev.Record.Name] = &ev.Record
+			q.mu.Unlock()
+			return
+		}
 		q.add(q.registered(&ev.Record, ev.Collapsed))
 	case Unregistered:
 		q.add(q.unregistered(transition(Unregistered, &ev.Record), ev.Reason, ev.Collapsed))
@@ -196,16 +231,14 @@ func (q *historyWriter) unregistered(t Transition, reason Reason, collapsed bool
 }
 
 // catchUp puts before all else what is not in the history of what the view showed.
-func (q *historyWriter) catchUp(first []Event, known map[string]Transition) {
+func (q *historyWriter) catchUp(known map[string]Transition) {
 	q.r.view.mu.RLock()
 	defer q.r.view.mu.RUnlock()
 	var list []Transition
-	held := map[string]*Record{}
-	for i := range first {
-		if first[i].Kind == Registered {
-			held[first[i].Record.Name] = &first[i].Record
-		}
-	}
+	q.mu.Lock()
+	held := q.first
+	q.first = nil
+	q.mu.Unlock()
 	for name, last := range known {
 		if now := held[name]; last.Kind == Registered && (now == nil || now.Token != last.Token) {
 			list = append(list, q.signed(q.unregistered(last, ReasonUnseen, true)))

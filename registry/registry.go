@@ -134,13 +134,14 @@ func Open(ctx context.Context, store kvstore.Store, opts *Options) (*Registry, e
 		r.cancel()
 		return nil, err
 	}
+	if r.history != nil && r.role != Never {
+		q := newHistoryWriter(r) // before the first entry is applied, so that none is missed
+		r.wg.Go(func() { r.writeHistory(q) })
+	}
 	r.wg.Go(r.follow)
 	r.wg.Go(r.own)
 	if r.role != Never {
 		r.wg.Go(r.keeper.run)
-		if r.history != nil {
-			r.wg.Go(r.writeHistory)
-		}
 		if r.counters != nil {
 			r.wg.Go(r.sweepCounters)
 		}

@@ -37,6 +37,7 @@ type view struct {
 	whole    kvstore.Revision // of the newest snapshot: nothing from before it is news
 	log      string
 	synced   bool
+	loading  bool                             // the first snapshot is being applied
 	previous kvstore.Revision                 // before the newest step
 	stored   int64                            // when the store took the newest entry, by its clock, in Unix nanoseconds; 0: it did not say
 	watchers map[*watcher]struct{}            // those of everything, or of much
@@ -84,7 +85,9 @@ func (v *view) apply(step kvstore.Step) (changes []change, newLog bool) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	collapsed := step.Kind == kvstore.Snapshot && v.synced
+	collapsed := step.Kind == kvstore.Snapshot && v.synced && !(v.log == "" && nothingCollapsed(step))
+	v.loading = step.Kind == kvstore.Snapshot && !v.synced
+	defer func() { v.loading = false }()
 	newLog = v.log != "" && step.Log != v.log
 	why := Reason("")
 	if newLog {

@@ -1,5 +1,17 @@
 package registry
 
+import "github.com/toolbus/toolbus/kvstore"
+
+// nothingCollapsed tells whether the first snapshot of a log that was just made still has every entry of it, so that none was replaced before
+// this process saw it.
+func nothingCollapsed(step kvstore.Step) bool {
+	first := step.Revision
+	for _, e := range step.Entries {
+		first = min(first, e.Revision)
+	}
+	return kvstore.Revision(len(step.Entries)) == step.Revision-first+1
+}
+
 // judgeReplica brings the index of those who share a name up to date.
 func (v *view) judgeReplica(name, instance, key string, reason Reason) {
 	e := v.records[key]
