@@ -29,7 +29,7 @@ func fill(b *testing.B, reg *registry.Registry, sessions, names int) (out []*reg
 	return out
 }
 
-// How long until a fresh process has the view of a large scope, and what does a name cost it?
+// How long until a fresh process has the view of a large scope?
 func BenchmarkFreshView(b *testing.B) {
 	const sessions, names = 100, 100_000
 	cluster := bustest.Cluster(b, 3)
@@ -45,11 +45,9 @@ func BenchmarkFreshView(b *testing.B) {
 	store, opts := at(0)
 	opts.Role = registry.Node
 	fill(b, open(b, store, opts), sessions, names)
-	var perName float64
 	for b.Loop() {
 		b.StopTimer()
 		store, opts := at(1)
-		before := heap()
 		b.StartTimer()
 		reg, err := registry.Open(b.Context(), store, opts)
 		if err != nil {
@@ -62,13 +60,35 @@ func BenchmarkFreshView(b *testing.B) {
 		if got := len(reg.Names()); got != names {
 			b.Fatalf("%d names", got)
 		}
-		perName = float64(heap()-before) / names
 		if err := reg.Close(context.Background()); err != nil {
 			b.Fatal(err)
 		}
 		b.StartTimer()
 	}
-	b.ReportMetric(perName, "B/name")
+}
+
+// What does a name cost a view in memory? The store is in this process and shares the text of the keys with it: add their length.
+func BenchmarkViewMemory(b *testing.B) {
+	const names = 100_000
+	store := kvstore.NewMemory(nil)
+	fill(b, open(b, store, nil), 100, names)
+	for b.Loop() {
+		before := heap()
+		reg, err := registry.Open(b.Context(), store, &registry.Options{Role: registry.Never})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := reg.WaitSynced(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(heap()-before)/names, "B/name")
+		if got := len(reg.Names()); got != names {
+			b.Fatalf("%d names", got)
+		}
+		if err := reg.Close(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 func heap() int64 {

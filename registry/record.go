@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+	"unique"
 
 	"github.com/toolbus/toolbus/kvstore"
 )
@@ -170,6 +171,9 @@ type entry struct {
 	bad      string
 }
 
+// shared returns one copy of a text that many records have: a view of a hundred thousand names has few sessions, nodes and hosts.
+func shared(text string) string { return unique.Make(text).Value() }
+
 // decode turns an entry of the log into one of the view. It never fails: what is wrong with a record is in bad.
 func decode(e kvstore.Entry) *entry {
 	out := &entry{key: e.Key, revision: e.Revision, stored: e.Time.UnixNano(), ended: e.Tombstone()}
@@ -206,7 +210,13 @@ func decode(e kvstore.Entry) *entry {
 			rec.Token = e.Revision
 		}
 		if err == nil {
-			out.session, out.writer, out.value, out.from, out.reason = rec.Session, rec.Writer, &rec.Record, rec.From, rec.Why
+			shown := rec.Record // alone, without what only the log needs
+			shown.Name = rest
+			shown.Session, shown.Node, shown.Host, shown.Kind = shared(rec.Session), shared(rec.Node), shared(rec.Host), shared(rec.Kind)
+			if rec.Instance == rec.Session {
+				shown.Instance = shown.Session
+			}
+			out.session, out.writer, out.value, out.from, out.reason = shown.Session, rec.Writer, &shown, rec.From, rec.Why
 			out.later = laterOf(e.Value, rec.V)
 		}
 	case kindGroup:
