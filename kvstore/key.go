@@ -13,7 +13,7 @@ func CheckKey(key string) error {
 	case key == "":
 		return fmt.Errorf("%w: it is empty", ErrBadKey)
 	case len(key) > MaxKey:
-		return fmt.Errorf("%w: %d bytes, %d at most: %q...", ErrBadKey, len(key), MaxKey, key[:40])
+		return fmt.Errorf("%w: %d bytes, %d at most; it begins %q", ErrBadKey, len(key), MaxKey, key[:40])
 	case key[0] == '.' || key[len(key)-1] == '.':
 		return fmt.Errorf("%w: a dot first or last: %q", ErrBadKey, key)
 	case strings.Contains(key, ".."):
