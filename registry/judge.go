@@ -69,24 +69,24 @@ func (rs records) sharer(name, digest string) *entry {
 // joinedBefore tells whether a replica is one of that digest and before another.
 func joinedBefore(e, than *entry, digest string) bool {
 	r := e.value.(*Replica)
-	return r.Digest == digest && (than == nil || r.Place < than.value.(*Replica).Place)
+	return r.Digest == digest && (than == nil || before(r.Place, e, than.value.(*Replica).Place, than))
 }
 
 // shown returns what a name's newest record shows, given its living sharer: the record itself while its session is alive, the sharer in its place
 // while one lives, else nothing. The token stays: all who share a name accept the same.
 func (rs records) shown(e, sharer *entry) *Record {
+	rec, ok := recordOf(e)
 	switch {
+	case !ok:
+		return nil
 	case rs.visible(e):
-		return e.value.(*Record)
-	case e == nil || e.ended || e.value == nil || sharer == nil:
+		return rec
+	case sharer == nil || rec.Digest == "" || rec.Digest != sharer.value.(*Replica).Digest:
 		return nil
 	}
-	rec, by := *e.value.(*Record), sharer.value.(*Replica)
-	if rec.Digest == "" || rec.Digest != by.Digest {
-		return nil
-	}
-	rec.standFor(by)
-	return &rec
+	shown := *rec
+	shown.standFor(sharer.value.(*Replica))
+	return &shown
 }
 
 // claimName is claim for a name: one whose record's session is dead may be held by a sharer, and one that is free may have an heir.
@@ -117,7 +117,12 @@ func (rs records) heir(name string) *entry {
 
 // ahead tells whether a standby is before another in the queue.
 func ahead(e, than *entry) bool {
-	return than == nil || e.value.(*Waiting).Place < than.value.(*Waiting).Place
+	return than == nil || before(e.value.(*Waiting).Place, e, than.value.(*Waiting).Place, than)
+}
+
+// before orders places. Nobody writes one that is another's; should it be so all the same, every view has one and the same order.
+func before(a kvstore.Revision, e *entry, b kvstore.Revision, than *entry) bool {
+	return a < b || a == b && e.key < than.key
 }
 
 // orphan tells whether a record is left over from a session that is dead: it holds nothing and may be swept, guarded by its revision. Of a shared
@@ -126,8 +131,7 @@ func (rs records) orphan(e, sharer *entry) bool {
 	if e.ended || e.session == "" || e.value == nil || e.key == leaseKey(e.session) || rs.alive(e.session) {
 		return false
 	}
-	_, named := recordOf(e)
-	return !named || rs.shown(e, sharer) == nil
+	return rs.shown(e, sharer) == nil
 }
 
 // recordOf is the registration that an entry is, or says; ok is false for a tombstone and for what is none.

@@ -45,7 +45,9 @@ func (v *view) monitor(ctx context.Context, key, what string) (<-chan Down, erro
 	m := &monitor{what: what, down: make(chan Down, 1), over: ctx.Done()}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !v.records.visible(v.records[key]) {
+	e := v.records[key]
+	_, name := splitKey(key)
+	if !v.records.visible(e) && v.records.shown(e, v.sharer(name, e)) == nil {
 		return nil, ErrNotFound
 	}
 	if v.monitors[key] == nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 
@@ -170,11 +171,13 @@ func (v *view) standbys(name string) ([]Waiting, error) {
 
 // inOrder copies what an index has, in the order of places.
 func inOrder[T any](m map[string]*entry, value func(*entry) T, place func(T) kvstore.Revision) []T {
-	out := make([]T, 0, len(m))
-	for _, e := range m {
-		out = append(out, value(e))
+	entries := slices.SortedFunc(maps.Values(m), func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(place(value(a)), place(value(b))), cmp.Compare(a.key, b.key))
+	})
+	out := make([]T, len(entries))
+	for i, e := range entries {
+		out[i] = value(e)
 	}
-	slices.SortFunc(out, func(a, b T) int { return cmp.Compare(place(a), place(b)) })
 	return out
 }
 

@@ -198,7 +198,7 @@ func (v *view) judge(changes []change, why Reason, collapsed bool) {
 		case kindReplica:
 			if of, instance, ok := splitGroup(rest); ok {
 				v.judgeReplica(of, instance, key, affected[key])
-				touch(nameKey(of), "", false)
+				touch(nameKey(of), affected[key], false)
 			}
 		case kindGroup:
 			if key := kindClaim + "." + rest; v.records[key] != nil {
@@ -262,7 +262,7 @@ func (v *view) judgeName(name, key string, reason Reason, collapsed bool) {
 		link(v.holds, now.Instance, name, now)
 	}
 	switch {
-	case now != nil && was != nil && was.Token == now.Token && (was.Session == now.Session && was.Instance == now.Instance || now.Digest != ""):
+	case now != nil && was != nil && was.Token == now.Token && (was.Session == now.Session && was.Instance == now.Instance || now.Digest != "" && now.Digest == was.Digest):
 		v.tell(Event{Kind: Updated, Record: *now, Collapsed: collapsed, before: was})
 		return
 	case was != nil:

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/toolbus/toolbus/kvstore"
 )
 
 // folded is what a reader of events has made of them.
@@ -104,19 +107,24 @@ type notice struct {
 	over   bool
 }
 
-// holder says who holds a key, in one text: another text is another holder.
+// holder says who holds a key, in one text: another text is another holder, but of a name that the same share.
 func holder(rs records, key string) string {
 	e := rs[key]
+	if rec := rs.shown(e, rs.sharerOf(e)); rec != nil {
+		return fmt.Sprint(rec.Session, " ", rec.Instance, " ", rec.Token, " ", rec.Digest)
+	}
 	if !rs.visible(e) {
 		return ""
 	}
-	switch v := e.value.(type) {
-	case *Record:
-		return fmt.Sprint(v.Session, v.Instance, v.Token)
-	case *Lease:
-		return "lease " + v.Session
-	}
 	return e.session
+}
+
+// stays tells whether a holder is the one before still.
+func stays(before, now string) bool {
+	var a, b [4]string
+	copy(a[:], strings.Split(before, " "))
+	copy(b[:], strings.Split(now, " "))
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] || a[2] != "" && a[2] == b[2] && a[3] != "" && a[3] == b[3]
 }
 
 // What a watch tells, folded, is what the view shows, after every step, also over gaps and new logs; and a monitor fires exactly once, in the
@@ -142,7 +150,7 @@ func TestEventsFoldToTheView(t *testing.T) {
 					continue
 				}
 				down, err := v.monitor(t.Context(), key, key)
-				if (err == nil) != v.records.visible(v.records[key]) {
+				if (err == nil) != (holder(v.records, key) != "") {
 					t.Fatalf("a monitor of %s: %v", key, err)
 				}
 				if err == nil {
@@ -173,21 +181,23 @@ func TestEventsFoldToTheView(t *testing.T) {
 						t.Fatalf("%+v at revision %d, gap %v", ev, v.revision, gap)
 					}
 				}
-				sameMeaning(t, "events and the view", meaning{r.f.names, r.f.members, want.leases, want.holds, r.f.props}, want)
+				sameMeaning(t, "events and the view", meaning{r.f.names, r.f.members, want.leases, want.holds, r.f.props, want.waiting, want.serving}, want)
 			}
 			for _, n := range notices {
-				ended := !n.over && holder(v.records, n.key) != n.holder
+				now := holder(v.records, n.key)
+				ended := !n.over && !stays(n.holder, now)
 				select {
 				case d := <-n.down:
 					if !ended || d.What != n.key || d.Reason == "" {
-						t.Fatalf("a monitor of %s fired with %+v; its holder %q, now %q, fired before: %v", n.key, d, n.holder, holder(v.records, n.key), n.over)
+						t.Fatalf("a monitor of %s fired with %+v; its holder %q, now %q, fired before: %v", n.key, d, n.holder, now, n.over)
 					}
 					n.over = true
 					fired++
 				default:
 					if ended {
-						t.Fatalf("a monitor of %s did not fire: its holder was %q, now %q", n.key, n.holder, holder(v.records, n.key))
+						t.Fatalf("a monitor of %s did not fire: its holder was %q, now %q", n.key, n.holder, now)
 					}
+					n.holder = now
 				}
 			}
 		}
@@ -292,5 +302,53 @@ func TestWatchOptionsChoose(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%+v: %s, want %s", c.opts, got, c.want)
 		}
+	}
+}
+
+// A shared name ends when the last who serves it does, for the reason that he ends for. Before that a reader learns of a change, not of an end.
+func TestEndOfLastReplica(t *testing.T) {
+	for what, c := range map[string]struct {
+		end    kvstore.Entry
+		reason Reason
+	}{
+		"its lease ends": {del(leaseKey("B"), ReasonSilent), ReasonSilent},
+		"it leaves":      {del(replicaKey("n", "B"), ReasonUnregistered), ReasonUnregistered},
+	} {
+		t.Run(what, func(t *testing.T) {
+			l, v := newLogbook("log"), newView()
+			v.apply(l.snapshot())
+			shared := encode(nameRecord{Record: Record{Name: "n", Session: "A", Instance: "A", Digest: "d"}, V: recordVersion})
+			v.apply(l.append(putLease("A"), putLease("B"), put(nameKey("n"), shared), putReplica("n", "A", "A", "d", 0), putReplica("n", "B", "B", "d", 0)))
+			w, f := watch(t, v)
+			v.apply(l.append(del(leaseKey("A"), ReasonClosed)))
+			if events := w.drain(t, f); len(events) != 1 || events[0].Kind != Updated || events[0].Record.Session != "B" {
+				t.Fatalf("the first has ended: %+v", events)
+			}
+			down, err := v.monitor(t.Context(), nameKey("n"), "n")
+			if err != nil {
+				t.Fatal("a monitor of a name that is held by a replica: ", err)
+			}
+			v.apply(l.append(c.end))
+			if events := w.drain(t, f); len(events) != 1 || events[0].Kind != Unregistered || events[0].Reason != c.reason {
+				t.Errorf("the last has ended: %+v, want the reason %q", events, c.reason)
+			}
+			if d := <-down; d.Reason != c.reason {
+				t.Errorf("the monitor says %+v", d)
+			}
+		})
+	}
+}
+
+// Whoever takes a shared name under another digest is another holder, whatever token he writes.
+func TestAnotherDigestIsAnotherHolder(t *testing.T) {
+	l, v := newLogbook("log"), newView()
+	v.apply(l.snapshot())
+	rec := Record{Name: "n", Session: "A", Instance: "A", Digest: "d"}
+	v.apply(l.append(putLease("A"), putLease("B"), put(nameKey("n"), encode(nameRecord{Record: rec, V: recordVersion}))))
+	w, f := watch(t, v)
+	rec.Session, rec.Instance, rec.Digest, rec.Token = "B", "B", "e", l.last
+	v.apply(l.append(put(nameKey("n"), encode(nameRecord{Record: rec, V: recordVersion}))))
+	if events := w.drain(t, f); len(events) != 2 || events[0].Kind != Unregistered || events[1].Kind != Registered {
+		t.Errorf("the digest is another: %+v", events)
 	}
 }

@@ -40,6 +40,17 @@ func (h *history) anybody() string {
 
 func (h *history) name() string { return []string{"a", "b", "a.b", "c", "d", "e.f.g"}[h.IntN(6)] }
 
+// digest is that of a shared name, or none.
+func (h *history) digest() string { return []string{"", "", "d", "d", "e"}[h.IntN(5)] }
+
+// place is one that is carried on, perhaps that of another, or none.
+func (h *history) place() kvstore.Revision {
+	if h.IntN(3) > 0 {
+		return 0
+	}
+	return h.last / 16 * 8 // often the same
+}
+
 // instance is one of a few, so that names and members share them, or the session itself.
 func (h *history) instance(session string) string {
 	if h.IntN(2) == 0 {
@@ -60,7 +71,7 @@ func (h *history) entry(taken map[string]bool) kvstore.Entry {
 
 func (h *history) any() kvstore.Entry {
 	session := h.anybody()
-	switch h.IntN(18) {
+	switch h.IntN(26) {
 	case 0, 1:
 		h.opened++
 		return putLease(fmt.Sprintf("S%d", h.opened))
@@ -77,7 +88,8 @@ func (h *history) any() kvstore.Entry {
 		if h.IntN(3) == 0 && h.last > 0 {
 			token = kvstore.Revision(h.Uint64N(uint64(h.last)))
 		}
-		return put(nameKey(name), encode(nameRecord{Record: Record{Name: name, Session: session, Instance: h.instance(session), Token: token}, V: recordVersion}))
+		rec := Record{Name: name, Session: session, Instance: h.instance(session), Token: token, Digest: h.digest()}
+		return put(nameKey(name), encode(nameRecord{Record: rec, V: recordVersion}))
 	case 8:
 		return del(nameKey(h.name()), ReasonUnregistered)
 	case 9, 10:
@@ -85,13 +97,22 @@ func (h *history) any() kvstore.Entry {
 	case 11:
 		return del(groupKey(h.name(), h.instance(session)), ReasonLeft)
 	case 12:
-		key := []string{nameKey(h.name()), leaseKey(session), groupKey(h.name(), h.instance(session)), keyPulse}[h.IntN(4)]
+		instance := h.instance(session)
+		key := []string{nameKey(h.name()), leaseKey(session), groupKey(h.name(), instance), standbyKey(h.name(), instance), replicaKey(h.name(), instance), keyPulse}[h.IntN(6)]
 		return put(key, []byte([]string{"", "null", "{}", "[1]", `{"name":1}`, `{"session":"` + session + `"}`, "\xff"}[h.IntN(7)]))
 	case 13:
 		name := h.name()
 		return put(nameKey(name), fmt.Appendf(nil, `{"v":7,"name":%q,"session":%q,"instance":"I1","later":{"x":[1,2]}}`, name, session))
 	case 14:
 		return put([]string{"standby.a.I1", "replicas.a.I2", "properties." + session + ".k", "barrier.p", "x"}[h.IntN(5)], []byte(`{"session":"`+session+`"}`))
+	case 15, 16:
+		return putWaiting(h.name(), h.instance(session), session, h.place())
+	case 17:
+		return del(standbyKey(h.name(), h.instance(session)), ReasonLeft)
+	case 18, 19, 20:
+		return putReplica(h.name(), h.instance(session), session, h.digest(), h.place())
+	case 21:
+		return del(replicaKey(h.name(), h.instance(session)), ReasonUnregistered)
 	}
 	if h.IntN(4) == 0 {
 		return del(propertyKey(session, "k"), ReasonUnregistered)

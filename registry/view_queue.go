@@ -1,5 +1,7 @@
 package registry
 
+import "cmp"
+
 import "github.com/toolbus/toolbus/kvstore"
 
 // nothingCollapsed tells whether the first snapshot of a log that was just made still has every entry of it, so that none was replaced before
@@ -14,27 +16,25 @@ func nothingCollapsed(step kvstore.Step) bool {
 
 // judgeReplica brings the index of those who share a name up to date.
 func (v *view) judgeReplica(name, instance, key string, reason Reason) {
-	e := v.records[key]
-	if v.records.visible(e) {
-		link(v.shares, name, instance, e)
-		return
-	}
-	if _, was := v.shares[name][instance]; was {
-		unlink(v.shares, name, instance)
-		v.fire(key, reason)
-	}
+	v.judgePlace(v.shares, name, instance, key, reason)
 }
 
 // judgeStandby brings the queue for a name up to date.
 func (v *view) judgeStandby(name, instance, key string, reason Reason) {
-	e := v.records[key]
-	if v.records.visible(e) {
-		link(v.queues, name, instance, e)
-		return
+	v.judgePlace(v.queues, name, instance, key, reason)
+}
+
+// judgePlace brings an index of places up to date.
+func (v *view) judgePlace(index map[string]map[string]*entry, name, instance, key string, reason Reason) {
+	e, was := v.records[key], index[name][instance]
+	visible := v.records.visible(e)
+	if visible {
+		link(index, name, instance, e)
+	} else if was != nil {
+		unlink(index, name, instance)
 	}
-	if _, was := v.queues[name][instance]; was {
-		unlink(v.queues, name, instance)
-		v.fire(key, reason)
+	if was != nil && (!visible || was.session != e.session) {
+		v.fire(key, cmp.Or(reason, ReasonReplaced))
 	}
 }
 

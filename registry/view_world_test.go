@@ -83,25 +83,32 @@ type meaning struct {
 	leases  map[string]Lease
 	holds   map[string]string // instance: its name, the one claimed first
 	props   map[string]Property
+	waiting map[string]Waiting // by key
+	serving map[string]Replica // by key
 }
 
 func noMeaning() meaning {
-	return meaning{map[string]Record{}, map[string]Member{}, map[string]Lease{}, map[string]string{}, map[string]Property{}}
+	return meaning{map[string]Record{}, map[string]Member{}, map[string]Lease{}, map[string]string{}, map[string]Property{}, map[string]Waiting{}, map[string]Replica{}}
 }
 
 // meaningOf says what a set of records means, from scratch.
 func meaningOf(rs records) meaning {
 	m := noMeaning()
 	for key, e := range rs {
-		if !rs.visible(e) {
-			continue
-		}
-		switch v := e.value.(type) {
-		case *Record:
+		if v := rs.shown(e, rs.sharerOf(e)); v != nil {
 			m.names[v.Name] = *v
 			if other, ok := m.names[m.holds[v.Instance]]; !ok || v.Token < other.Token || v.Token == other.Token && v.Name < other.Name {
 				m.holds[v.Instance] = v.Name
 			}
+		}
+		if !rs.visible(e) {
+			continue
+		}
+		switch v := e.value.(type) {
+		case *Waiting:
+			m.waiting[key] = *v
+		case *Replica:
+			m.serving[key] = *v
 		case *Member:
 			m.members[key] = *v
 		case *Lease:
@@ -111,6 +118,14 @@ func meaningOf(rs records) meaning {
 		}
 	}
 	return m
+}
+
+// sharerOf is who stands for a name whose record this is, found by looking at every record.
+func (rs records) sharerOf(e *entry) *entry {
+	if rec, ok := recordOf(e); ok && rec.Digest != "" {
+		return rs.sharer(rec.Name, rec.Digest)
+	}
+	return nil
 }
 
 // meaning is what a view shows, through all that reads it.
@@ -127,6 +142,18 @@ func (v *view) meaning() meaning {
 		members, _ := v.members(group)
 		for _, member := range members {
 			m.members[groupKey(group, member.Instance)] = member
+		}
+	}
+	for name := range v.queues {
+		queue, _ := v.standbys(name)
+		for _, w := range queue {
+			m.waiting[standbyKey(name, w.Instance)] = w
+		}
+	}
+	for name := range v.shares {
+		replicas, _ := v.replicas(name)
+		for _, r := range replicas {
+			m.serving[replicaKey(name, r.Instance)] = r
 		}
 	}
 	for _, l := range v.listLeases() {
@@ -182,13 +209,53 @@ func checkView(t *testing.T, v *view) {
 	if len(keys) != len(v.keys) {
 		t.Fatalf("the view knows keys of %d sessions, it has some of %d", len(v.keys), len(keys))
 	}
-	orphans := map[string]bool{}
+	orphans, left := map[string]bool{}, map[string]bool{}
 	for _, e := range v.orphans(1 << 30) {
 		orphans[e.key] = true
 	}
+	for session := range v.keys {
+		for _, e := range v.leftBy(session) {
+			left[e.key] = e.session == session
+		}
+	}
 	for key, e := range v.records {
-		if v.orphan(e) != orphans[key] {
-			t.Fatalf("%s is an orphan: %v; listed: %v", key, !orphans[key], orphans[key])
+		if is := v.records.orphan(e, v.records.sharerOf(e)); is != orphans[key] || is != left[key] {
+			t.Fatalf("%s is an orphan: %v; listed: %v, of its session: %v", key, is, orphans[key], left[key])
+		}
+	}
+	checkQueues(t, v)
+}
+
+// checkQueues compares who stands by for names and who stands for them, found by the indexes and by looking at every record.
+func checkQueues(t *testing.T, v *view) {
+	t.Helper()
+	names := map[string]bool{}
+	for key := range v.records {
+		switch kind, rest := splitKey(key); kind {
+		case kindName:
+			names[rest] = true
+		case kindStandby, kindReplica:
+			if name, _, ok := splitGroup(rest); ok {
+				names[name] = true
+			}
+		}
+	}
+	for name := range names {
+		e := v.records[nameKey(name)]
+		sharer, heir := v.records.sharerOf(e), v.records.heir(name)
+		if got := v.sharer(name, e); got != sharer {
+			t.Fatalf("%+v stands for %s, the records say %+v", got, name, sharer)
+		}
+		if got := v.heir(name); got != heir {
+			t.Fatalf("%+v is the heir of %s, the records say %+v", got, name, heir)
+		}
+		if queue, err := v.standbys(name); err != nil || len(queue) > 0 && standbyKey(name, queue[0].Instance) != heir.key {
+			t.Fatalf("the queue for %s begins with %+v, its heir is %s", name, queue[0], heir.key)
+		}
+		want := v.records.claimName(e, v.records.claim(nameKey(name)), sharer, heir)
+		got, _ := v.claim(nameKey(name))
+		if got.heir != want.heir || got.over != want.over || got.expect != want.expect || (got.held == nil) != (want.held == nil) || got.held != nil && got.held.session != want.held.session {
+			t.Fatalf("a claim of %s is told %+v, the records say %+v", name, got, want)
 		}
 	}
 }
@@ -203,7 +270,8 @@ func sameMeaning(t *testing.T, what string, got, want meaning) {
 // diff says what differs, for people.
 func (m meaning) diff(want meaning) string {
 	return diffMap("name", m.names, want.names) + diffMap("member", m.members, want.members) +
-		diffMap("lease", m.leases, want.leases) + diffMap("instance", m.holds, want.holds) + diffMap("property", m.props, want.props)
+		diffMap("lease", m.leases, want.leases) + diffMap("instance", m.holds, want.holds) + diffMap("property", m.props, want.props) +
+		diffMap("standby", m.waiting, want.waiting) + diffMap("replica", m.serving, want.serving)
 }
 
 func diffMap[V any](what string, got, want map[string]V) (out string) {
