@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -52,6 +53,7 @@ type keeperUp struct {
 	Token                  kvstore.Revision
 	Serving                bool
 	Server                 string
+	AddressInUse           bool // another process took the port between the choice and the start
 }
 
 func keeperChild(ctx context.Context, args []string, out io.Writer) error {
@@ -65,6 +67,9 @@ func keeperChild(ctx context.Context, args []string, out io.Writer) error {
 		Name: a.Name, Dir: a.Dir, Listen: "127.0.0.1:0",
 		Cluster: &bus.ClusterOptions{Listen: a.Listen, Nodes: a.Nodes, Secret: "test"},
 	})
+	if errors.Is(err, bus.ErrAddressInUse) {
+		return json.NewEncoder(out).Encode(keeperUp{AddressInUse: true})
+	}
 	if err != nil {
 		return err
 	}
@@ -161,14 +166,42 @@ func claim(ctx context.Context, reg *registry.Registry, conn *bus.Conn, names []
 // startKeepers starts a cluster of three processes, each a node with a registry.
 func startKeepers(t *testing.T, scope string, ttl time.Duration, names func(i int) []string) []*keeper {
 	t.Helper()
+	for range 5 {
+		if out := tryKeepers(t, scope, ttl, names); out != nil {
+			return out
+		}
+	}
+	t.Fatal("no free ports for a cluster")
+	return nil
+}
+
+func tryKeepers(t *testing.T, scope string, ttl time.Duration, names func(i int) []string) []*keeper {
+	t.Helper()
 	routes := freeAddrs(t, 3)
 	out := make([]*keeper, len(routes))
 	for i, route := range routes {
 		a := keeperArgs{Name: fmt.Sprintf("n%d", i+1), Dir: t.TempDir(), Listen: route, Nodes: routes, Scope: scope, TTL: ttl, Names: names(i)}
 		out[i] = &keeper{Process: bustest.Child(t, "keeper", arg(t, a)), args: a}
 	}
-	for _, k := range out {
-		k.JSON(&k.up)
+	for waits := slices.Clone(out); len(waits) > 0; { // one whose port was taken says so at once, while the others wait for it
+		for i, k := range waits {
+			select {
+			case line, ok := <-k.Lines():
+				if !ok || json.Unmarshal([]byte(line), &k.up) != nil {
+					t.Fatalf("keeper %s printed %q and not that it is up", k.args.Name, line)
+				}
+				if k.up.AddressInUse {
+					for _, k := range out {
+						k.Kill()
+					}
+					return nil
+				}
+				waits = slices.Delete(waits, i, i+1)
+			case <-time.After(time.Millisecond):
+				continue
+			}
+			break
+		}
 	}
 	return out
 }
