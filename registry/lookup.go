@@ -8,8 +8,8 @@ import (
 	"github.com/toolbus/toolbus/kvstore"
 )
 
-// Lookup reads one name without a view: its record, then its owner's lease, both from the leader of the log. It is for commands that ask
-// once. ErrNotFound if nobody holds the name, ErrBadName if it is none; errors of the store as they are. A leader that is cut off from
+// Lookup reads one name without a view: its record, then its owner's lease, both from the leader of the log; of a shared name whose record's owner is
+// dead also its replicas and their leases. It is for commands that ask once. ErrNotFound if nobody holds the name, ErrBadName if it is none; errors of the store as they are. A leader that is cut off from
 // the others may answer with what was true up to 10 s ago. Groups are not filled in.
 func Lookup(ctx context.Context, store kvstore.Store, name string) (Record, error) {
 	name, err := ParseName(name)
@@ -24,14 +24,45 @@ func Lookup(ctx context.Context, store kvstore.Store, name string) (Record, erro
 	if !ok {
 		return Record{}, ErrNotFound
 	}
-	lease, err := get(ctx, store, leaseKey(rec.Session))
-	if err != nil {
+	rs := records{e.key: e}
+	if err := rs.read(ctx, store, leaseKey(rec.Session)); err != nil {
 		return Record{}, err
 	}
-	if !(records{e.key: e, lease.key: lease}).visible(e) {
+	var sharer *entry
+	if rec.Digest != "" && !rs.visible(e) {
+		replicas, _, err := store.List(ctx, replicaKey(name, ""))
+		if err != nil {
+			return Record{}, err
+		}
+		for _, in := range replicas {
+			replica := decode(in)
+			if replica.session == "" {
+				continue
+			}
+			rs[replica.key] = replica
+			if err := rs.read(ctx, store, leaseKey(replica.session)); err != nil {
+				return Record{}, err
+			}
+		}
+		sharer = rs.sharer(name, rec.Digest)
+	}
+	shown := rs.shown(e, sharer)
+	if shown == nil {
 		return Record{}, ErrNotFound
 	}
-	return *rec, nil
+	return *shown, nil
+}
+
+// read adds a record, if it is there.
+func (rs records) read(ctx context.Context, store kvstore.Store, key string) error {
+	e, err := get(ctx, store, key)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		rs[key] = e
+	}
+	return err
 }
 
 func get(ctx context.Context, store kvstore.Store, key string) (*entry, error) {

@@ -155,3 +155,36 @@ func TestUpdateKeepsWhatItDoesNotKnow(t *testing.T) {
 		}
 	})
 }
+
+// A reader without a view finds a shared name where its record's owner is dead and nobody has taken it over yet.
+func TestLookupOfSharedName(t *testing.T) {
+	ctx, store := t.Context(), kvstore.NewMemory(nil)
+	for key, value := range map[string]string{
+		"leases.B":      `{"session":"B"}`,
+		"replicas.n.i2": `?`,
+		"replicas.n.i0": `{"name":"n","session":"A","instance":"i0","digest":"d"}`,
+		"replicas.n.i1": `{"name":"n","session":"B","instance":"i1","digest":"d"}`,
+		"names.n":       `{"name":"n","session":"A","instance":"i0","digest":"d","token":1}`,
+		"names.m":       `{"name":"m","session":"A","instance":"i0"}`,
+	} {
+		if _, err := store.Create(ctx, key, []byte(value), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rec, err := registry.Lookup(ctx, store, "n"); err != nil || rec.Session != "B" || rec.Instance != "i1" || rec.Token != 1 {
+		t.Errorf("a living replica: %+v, %v", rec, err)
+	}
+	if _, err := registry.Lookup(ctx, store, "m"); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("an owner that is dead: %v", err)
+	}
+	lease, err := store.Get(ctx, "leases.B")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Delete(ctx, "leases.B", nil, lease.Revision); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := registry.Lookup(ctx, store, "n"); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("no replica lives: %v", err)
+	}
+}
