@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -73,7 +72,7 @@ func startCluster(ctx context.Context, n int, opts LocalOptions) (_ *Cluster, er
 			err = errors.Join(err, c.Close())
 		}
 	}()
-	if c.routes, err = freeAddrs(n); err != nil {
+	if c.routes, err = FreeAddrs(n); err != nil {
 		return nil, err
 	}
 	for range n {
@@ -90,19 +89,6 @@ func startCluster(ctx context.Context, n int, opts LocalOptions) (_ *Cluster, er
 		}
 	}
 	return c, nil
-}
-
-func freeAddrs(n int) ([]string, error) {
-	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("bus: %w", err)
-		}
-		defer l.Close() // all are held until all are known: no address twice
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs, nil
 }
 
 func (c *Cluster) startNode(ctx context.Context, i int) error {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"slices"
 	"testing"
@@ -177,7 +176,7 @@ func startKeepers(t *testing.T, scope string, ttl time.Duration, names func(i in
 
 func tryKeepers(t *testing.T, scope string, ttl time.Duration, names func(i int) []string) []*keeper {
 	t.Helper()
-	routes := freeAddrs(t, 3)
+	routes := bustest.FreeAddrs(t, 3)
 	out := make([]*keeper, len(routes))
 	for i, route := range routes {
 		a := keeperArgs{Name: fmt.Sprintf("n%d", i+1), Dir: t.TempDir(), Listen: route, Nodes: routes, Scope: scope, TTL: ttl, Names: names(i)}
@@ -210,21 +209,6 @@ type keeper struct {
 	*bustest.Process
 	args keeperArgs
 	up   keeperUp
-}
-
-// freeAddrs finds free ports on loopback.
-func freeAddrs(t *testing.T, n int) []string {
-	t.Helper()
-	out := make([]string, n)
-	for i := range out {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		out[i] = l.Addr().String()
-	}
-	return out
 }
 
 func arg(t *testing.T, v any) string {

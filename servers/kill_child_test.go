@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -137,24 +136,10 @@ func startHostOn(t *testing.T, name string, node *hostProcess) *hostProcess {
 	return p
 }
 
-// freeAddrs finds free ports on loopback.
-func freeAddrs(t *testing.T, n int) (routes []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		routes = append(routes, l.Addr().String())
-		defer l.Close() // no two get the same
-	}
-	return routes
-}
-
 // startNodes starts a cluster of three processes, each a node with a server on-n1, on-n2, on-n3.
 func startNodes(t *testing.T) []*hostProcess {
 	t.Helper()
-	routes := freeAddrs(t, 3)
+	routes := bustest.FreeAddrs(t, 3)
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
 	var nodes []*hostProcess
 	for i, route := range routes {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"testing"
 	"time"
@@ -50,7 +49,7 @@ func Nodes(t testing.TB, n int, opts ...NodesOption) []*NodeProcess {
 // startNodes returns nil when another process took one of the ports between the choice and the start.
 func startNodes(t testing.TB, n int, opts []NodesOption) []*NodeProcess {
 	t.Helper()
-	routes := freeAddrs(t, n)
+	routes := FreeAddrs(t, n)
 	nodes := make([]*NodeProcess, n)
 	for i := range nodes {
 		args, err := json.Marshal(nodeArgs{
@@ -79,16 +78,12 @@ func startNodes(t testing.TB, n int, opts []NodesOption) []*NodeProcess {
 	return nodes
 }
 
-func freeAddrs(t testing.TB, n int) []string {
+// FreeAddrs is bus.FreeAddrs for tests.
+func FreeAddrs(t testing.TB, n int) []string {
 	t.Helper()
-	addrs := make([]string, n)
-	for i := range addrs {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // all are held until all are known: no address twice
-		addrs[i] = l.Addr().String()
+	addrs, err := bus.FreeAddrs(n)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return addrs
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -149,7 +148,7 @@ func (d *demo) startNodes(ctx context.Context) error {
 }
 
 func (d *demo) tryNodes(ctx context.Context, attempt int) error {
-	addrs, err := freePorts(3)
+	addrs, err := bus.FreeAddrs(3)
 	if err != nil {
 		return err
 	}
@@ -195,18 +194,4 @@ func (n *demoNode) look(ctx context.Context, e *env) (err error) {
 		return err
 	}
 	return n.reg.WaitSynced(ctx)
-}
-
-// freePorts finds loopback addresses that nobody listens on.
-func freePorts(n int) ([]string, error) {
-	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // all at the end: no port is found twice
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs, nil
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server/ats"
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
+
+	"github.com/toolbus/toolbus/bus"
 )
 
 func TestMain(m *testing.M) {
@@ -101,7 +103,7 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 
 // ports VARIABLE... puts a free loopback address into each variable.
 func ports(ts *testscript.TestScript, _ bool, args []string) {
-	addrs, err := freePorts(len(args))
+	addrs, err := bus.FreeAddrs(len(args))
 	ts.Check(err)
 	for i, name := range args {
 		ts.Setenv(name, addrs[i])

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/toolbus/toolbus/bus"
 )
 
 // mark is a variable that all processes of one test have, by which they are found.
@@ -120,7 +122,7 @@ func TestSignals(t *testing.T) {
 
 // A signal during the wait for other nodes ends the wait; before it, those who are missing were named.
 func TestFirstStartNamesTheMissing(t *testing.T) {
-	addrs, err := freePorts(3)
+	addrs, err := bus.FreeAddrs(3)
 	if err != nil {
 		t.Fatal(err)
 	}
