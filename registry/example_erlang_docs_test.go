@@ -90,3 +90,21 @@ func TestErlangPage(t *testing.T) {
 		}
 	}
 }
+
+// The traps that are held outside the contract's chapter are held by tests that exist.
+func TestTrapsAreHeld(t *testing.T) {
+	text, err := os.ReadFile("registrytest/traps.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := map[string]map[string]bool{"": tests(t, "."), "servers": tests(t, "../servers"), "servers/bridge": tests(t, "../servers/bridge")}
+	found := regexp.MustCompile(`\b(Test[A-Z][A-Za-z]+)(?: \(([a-z/]+)\))?`).FindAllStringSubmatch(string(text), -1)
+	if len(found) < 8 {
+		t.Fatalf("only %d tests are named", len(found))
+	}
+	for _, m := range found {
+		if !in[m[2]][m[1]] {
+			t.Errorf("%s does not exist in %q", m[1], m[2])
+		}
+	}
+}
