@@ -23,7 +23,7 @@ func propertyKey(session, key string) string  { return kindProperty + "." + sess
 func claimKey(group, instance string) string  { return kindClaim + "." + group + "." + instance }
 func groupKey(group, instance string) string  { return kindGroup + "." + group + "." + instance }
 
-// splitKey takes the kind off a key. The kinds that this version does not know (standby, replicas, properties, others') are for others.
+// splitKey takes the kind off a key. The kinds that this version does not know are for others.
 func splitKey(key string) (kind, rest string) {
 	kind, rest, _ = strings.Cut(key, ".")
 	return kind, rest
