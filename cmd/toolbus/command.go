@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -24,6 +25,7 @@ var commands = []struct {
 	{groupStart, demoCommand},
 	{groupStart, upCommand},
 	{groupServe, runCommand},
+	{groupServe, lockCommand},
 	{groupUse, lsCommand},
 	{groupUse, getCommand},
 	{groupUse, whereisCommand},
@@ -89,6 +91,9 @@ func (e *env) execute(ctx context.Context, args []string) error {
 
 // finish tells the error and returns the exit code.
 func (e *env) finish(ctx context.Context, err error) int {
+	if p, ok := errors.AsType[*passedStatus](err); ok {
+		return p.code
+	}
 	if s := interrupted(ctx); s != nil && err != nil {
 		err = s // whatever it broke on the way
 	}

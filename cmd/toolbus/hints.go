@@ -99,6 +99,10 @@ func (e *env) explain(err error) *failure {
 			"since": taken.Owner.Since.UTC().Format(time.RFC3339), "revision": taken.Owner.Revision,
 		}
 	}
+	if taken, ok := errors.AsType[*registry.NameTakenError](err); ok && taken.Next != nil {
+		c.msg = fmt.Sprintf("the name %q is free, but %s stands in line for it", taken.Name, taken.Next.Node)
+		c.facts = map[string]any{"name": taken.Name, "node": taken.Next.Node, "instance": taken.Next.Instance}
+	}
 	if w, ok := errors.AsType[*wire.Error](err); ok && c.facts == nil {
 		c.facts = map[string]any{"rpcCode": w.Code}
 		if facts := w.Facts(); facts.Executed != "" {

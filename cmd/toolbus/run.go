@@ -30,17 +30,7 @@ func runCommand(e *env) *cobra.Command {
 			"the server ends when run does, however that ends. What the server writes to stderr is shown here.",
 		Example: "toolbus run everything -- npx -y @modelcontextprotocol/server-everything\n" +
 			"toolbus run team-a.files -g dev -l team=a -- mcp-server-files /srv/data",
-		Args: func(cmd *cobra.Command, args []string) error {
-			switch dash := cmd.ArgsLenAtDash(); {
-			case len(args) == 0 || dash == 0:
-				return usage("usage: "+cmd.UseLine(), "the name is missing")
-			case dash > 1 || dash < 0 && len(args) > 1:
-				return usage("toolbus run "+args[0]+" -- "+strings.Join(args[1:], " "), "the command begins after --")
-			case len(args) == 1:
-				return usage("usage: "+cmd.UseLine(), "the command is missing")
-			}
-			return nil
-		},
+		Args: func(cmd *cobra.Command, args []string) error { return commandAfterDash(cmd, args, "run") },
 		RunE: func(cmd *cobra.Command, args []string) error { return e.run(cmd.Context(), args[0], args[1:], f) },
 	}
 	fs := cmd.Flags()
