@@ -21,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(noLeaks{m}, map[string]func(){"toolbus": main, "fakeserver": fakeServer})
+	testscript.Main(noLeaks{m}, map[string]func(){"toolbus": main, "fakeserver": fakeServer, "fakeeverything": fakeEverything})
 }
 
 // noLeaks runs the tests and looks for goroutines that they left.
