@@ -46,19 +46,22 @@ func ExampleSession_Register_again() {
 	// Output: [calculator weather] true
 }
 
-// global:re_register_name/2: take the name from whoever has it, and tell him why.
+// global:re_register_name/2: take the name from whoever has it. Who monitors it learns why.
 func ExampleSession_Register_replace() {
 	ctx := context.Background()
 	reg, one, other := two(ctx)
 	defer reg.Close(ctx)
 
 	old := must(one.Register(ctx, "calculator", nil))
+	down := must(reg.Monitor(ctx, "calculator"))
 	next := must(other.Register(ctx, "calculator", &registry.RegisterOptions{Conflict: registry.Replace, Reason: "upgrade"}))
 	<-old.Done()
 	fmt.Println(errors.Is(old.Err(), registry.ErrLost), next.Serving(), next.Token() > old.Token())
+	fmt.Println((<-down).Reason)
 	fmt.Println("nobody was killed:", one.Err() == nil)
 	// Output:
 	// true true true
+	// replaced: upgrade
 	// nobody was killed: true
 }
 
@@ -123,7 +126,7 @@ func ExampleRegistry_Refresh() {
 // global:set_lock/1 and global:trans/2: a name that one session waits for, in a strict session, with a token that what it guards can check.
 func ExampleRegistration_Token() {
 	ctx := context.Background()
-	reg := must(registry.Open(ctx, kvstore.NewMemory(nil), &registry.Options{TTL: time.Second, Pulse: 100 * time.Millisecond}))
+	reg := must(registry.Open(ctx, kvstore.NewMemory(nil), &registry.Options{TTL: 2 * time.Second, Pulse: 100 * time.Millisecond}))
 	defer reg.Close(ctx)
 	one := must(reg.NewSession(ctx, &registry.SessionOptions{Mode: registry.Strict}))
 	other := must(reg.NewSession(ctx, &registry.SessionOptions{Mode: registry.Strict}))
