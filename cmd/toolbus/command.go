@@ -35,6 +35,7 @@ var commands = []struct {
 	{groupUse, waitCommand},
 	{groupUse, joinCommand},
 	{groupUse, leaveCommand},
+	{groupUse, historyCommand},
 	{groupMore, versionCommand},
 	{groupMore, exitCodesTopic},
 	{"", demoNodeCommand},
