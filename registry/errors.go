@@ -27,7 +27,8 @@ var (
 	ErrShared = errors.New("registry: the name is shared")
 	// ErrElected: the standby's turn has come; it waits no more.
 	ErrElected = errors.New("registry: elected")
-	// ErrLost: the name is held by somebody else now, or its record was removed by another hand.
+	// ErrLost: the name is held by somebody else now, or its record was removed by another hand. Where it is known why, the error is a
+	// *LostError.
 	ErrLost = errors.New("registry: registration lost")
 	// ErrLagged: the reader of a watch was slower than its buffer allows; it has to start over.
 	ErrLagged = errors.New("registry: watch too slow")
@@ -76,6 +77,24 @@ func (e *NameTakenError) Error() string {
 
 // Is reports that a NameTakenError is ErrNameTaken.
 func (e *NameTakenError) Is(target error) bool { return target == ErrNameTaken }
+
+// LostError tells an owner why he lost a name while he lived: who replaced him has said why.
+type LostError struct {
+	Key    string // of the record that he held
+	Reason Reason
+	By     string // the session that holds it now; empty where nobody does
+}
+
+// Error says what was lost, and why.
+func (e *LostError) Error() string {
+	if e.By == "" {
+		return fmt.Sprintf("registry: %s lost: %s", e.Key, e.Reason)
+	}
+	return fmt.Sprintf("registry: %s lost to session %s: %s", e.Key, e.By, e.Reason)
+}
+
+// Is reports that a LostError is ErrLost.
+func (e *LostError) Is(target error) bool { return target == ErrLost }
 
 // SessionEndedError says which session ended and why.
 type SessionEndedError struct {

@@ -139,7 +139,11 @@ func (s *Session) moved(c change) {
 		return // the claim itself tells it, when the name is held
 	}
 	if h.given.Load() {
-		s.drop(h, ErrLost)
+		lost := &LostError{Key: c.key, Reason: endReason(c)}
+		if c.new != nil {
+			lost.By = c.new.session
+		}
+		s.drop(h, lost)
 		s.leaveAll(c.old)
 	}
 }

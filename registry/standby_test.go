@@ -157,6 +157,9 @@ func TestReplace(t *testing.T) {
 			t.Errorf("the reason is %q", d.Reason)
 		}
 		synctest.Wait()
+		if lost, ok := errors.AsType[*registry.LostError](held.Err()); !ok || lost.Reason != "replaced: new version" || lost.By != next.ID() {
+			t.Errorf("the owner before is told %v", held.Err())
+		}
 		if !errors.Is(held.Err(), registry.ErrLost) || !won.Serving() || won.Token() <= held.Token() {
 			t.Errorf("old %v; new serving %v with token %d after %d", held.Err(), won.Serving(), won.Token(), held.Token())
 		}
