@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -74,4 +77,45 @@ func (e *env) historyList(past registry.Past, at uint64) listing {
 		out.items = append(out.items, interval{head("Interval"), e.scope, i})
 	}
 	return out
+}
+
+// listPast is `ls --at`.
+func (e *env) listPast(ctx context.Context, l *link, snap *registry.Snapshot, at string, match *matcher) error {
+	when, err := e.pastTime(at)
+	if err != nil {
+		return err
+	}
+	h, err := kvstore.OpenJetStreamHistory(ctx, l.conn.NATS(), e.scope, nil)
+	if err != nil {
+		return err
+	}
+	past, err := snap.At(ctx, h, when)
+	if err != nil {
+		return err
+	}
+	if past.Since.IsZero() || when.Before(past.Since) {
+		e.note("! the history of scope %s does not reach back so far: this is only what is known of that time", e.scope)
+	}
+	past.Intervals = slices.DeleteFunc(past.Intervals, func(i registry.Interval) bool {
+		return !match.pattern.Match(i.Name) || match.node != "" && match.node != i.Node
+	})
+	out := e.historyList(past, uint64(snap.Revision()))
+	out.head = append([]string{"NAME"}, out.head...)
+	for i, row := range out.rows {
+		out.rows[i] = append([]string{out.names[i]}, row...)
+	}
+	out.empty = "nobody held a name in scope " + e.scope + " at " + when.UTC().Format(time.RFC3339)
+	return e.out.list(out)
+}
+
+// pastTime reads how long ago, or when.
+func (e *env) pastTime(text string) (time.Time, error) {
+	if ago, err := time.ParseDuration(text); err == nil && strings.HasPrefix(text, "-") {
+		return e.out.now().Add(ago), nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, usage("--at takes -10m, or 2026-11-24T15:04:05Z", "not a time in the past: %s", quote(text))
+	}
+	return t, nil
 }

@@ -12,9 +12,9 @@ import (
 
 func lsCommand(e *env) *cobra.Command {
 	var (
-		group, after string
-		limit        int
-		which        chooser
+		group, after, at string
+		limit            int
+		which            chooser
 	)
 	cmd := &cobra.Command{
 		Use:     "ls [PATTERN] [-g GROUP] [-l SELECTOR]",
@@ -31,8 +31,12 @@ func lsCommand(e *env) *cobra.Command {
 					return err
 				}
 			}
-			if _, err := which.matcher(); err != nil { // a typing error needs no NATS
+			match, err := which.matcher() // a typing error needs no NATS
+			if err != nil {
 				return err
+			}
+			if at != "" && (group != "" || after != "" || limit != 0 || len(which.selectors) > 0 || which.kind != "") {
+				return usage("toolbus ls 'team-a.>' --node n1 --at -10m", "--at goes with a pattern and --node: the history has names, owners and nodes only")
 			}
 			ctx, l, done, err := e.ask(cmd.Context())
 			if err != nil {
@@ -42,6 +46,9 @@ func lsCommand(e *env) *cobra.Command {
 			snap, err := registry.Load(ctx, l.store)
 			if err != nil {
 				return err
+			}
+			if at != "" {
+				return e.listPast(ctx, l, snap, at, match)
 			}
 			page, err := findIn(snap, which.query(), group, after, limit)
 			if err != nil {
@@ -78,6 +85,7 @@ func lsCommand(e *env) *cobra.Command {
 	which.flags(cmd.Flags())
 	cmd.Flags().StringVarP(&group, "group", "g", "", "only members of `GROUP`")
 	cmd.Flags().IntVar(&limit, "limit", 0, "no more than `N` servers; JSON says where the next page begins")
+	cmd.Flags().StringVar(&at, "at", "", "who held the names at a `TIME`: -10m, or 2026-11-24T15:04:05Z")
 	cmd.Flags().StringVar(&after, "after", "", "only names that come after `NAME`")
 	return cmd
 }
