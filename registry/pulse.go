@@ -13,12 +13,12 @@ type pulse struct {
 	Node     string            `json:"node"`   // the keeper's
 	Keeper   string            `json:"keeper"` // its process
 	Role     Role              `json:"role"`
+	Leases   int               `json:"leases"`           // sessions that this pulse knows
+	Answered int               `json:"answered"`         // how many of them answered the roll call that it reports
 	Server   string            `json:"server,omitempty"` // of the keeper's connection
 	Client   string            `json:"client,omitempty"`
 	Extra    bool              `json:"extra,omitempty"`    // put out between two regular ones: only who is listed answers it
 	Roll     kvstore.Revision  `json:"roll"`               // the pulse whose roll call this one reports; 0: none
-	Leases   int               `json:"leases"`             // sessions that this pulse knows
-	Answered int               `json:"answered"`           // how many of them answered the roll call that it reports
 	All      bool              `json:"all,omitempty"`      // too many to list: every session may be missing
 	Missing  []string          `json:"missing,omitempty"`  // sessions that did not answer the reported roll call
 	Suspects []string          `json:"suspects,omitempty"` // sessions that something else speaks against
