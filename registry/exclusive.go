@@ -160,10 +160,6 @@ func (s *Session) claimMember(ctx context.Context, m Member, ttl time.Duration, 
 	began := map[string]moment{} // our writes: one whose answer was lost may be the one that counts
 	for {
 		judged, _ := r.view.claim(h.key)
-		if judged.held != nil && began[judged.held.writer].zero() {
-			s.drop(h, ErrLost)
-			return nil, nil
-		}
 		if judged.held != nil {
 			return s.claimed(c, judged.held, began)
 		}
@@ -190,7 +186,7 @@ func (s *Session) claimMember(ctx context.Context, m Member, ttl time.Duration, 
 	}
 }
 
-// claimed begins a claim whose record the view shows, if it is in force: the member may have gone meanwhile.
+// claimed begins a claim with the record that the view shows, if that is one of ours and in force: somebody may have been quicker, or the member gone.
 func (s *Session) claimed(c *Claim, e *entry, began map[string]moment) (*Claim, error) {
 	r := s.r
 	ctx, cancel := context.WithCancel(r.ctx)

@@ -20,7 +20,7 @@ func (m *Membership) Member() Member {
 }
 
 // Update changes the metadata of the membership, as one write: the member is never absent, and keeps its place among the others. change gets a copy to alter; it
-// may be called more than once. Errors: those of Err, ErrUnavailable, ErrUnknown.
+// may be called more than once. What a later version said of the member stays. Errors: those of Err, ErrUnavailable, ErrUnknown.
 func (m *Membership) Update(ctx context.Context, change func(metadata map[string]string)) error {
 	s := m.h.session
 	ctx, cancel := s.r.merge(ctx)
@@ -38,7 +38,10 @@ func (m *Membership) Update(ctx context.Context, change func(metadata map[string
 		if tried[e.writer] {
 			return nil
 		}
-		rec := groupRecord{Member: *e.value.(*Member), Writer: nuid.Next(), V: recordVersion}
+		rec := groupRecord{Member: *e.value.(*Member), Writer: nuid.Next(), V: recordVersion, later: e.later}
+		if e.later != nil {
+			rec.V = max(rec.V, e.later.version)
+		}
 		rec.Metadata = maps.Clone(rec.Metadata)
 		if rec.Metadata == nil {
 			rec.Metadata = map[string]string{}

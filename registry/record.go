@@ -143,6 +143,7 @@ type (
 		Member
 		Writer string `json:"writer"`
 		V      int    `json:"v"`
+		later  *later
 	}
 )
 
@@ -164,7 +165,7 @@ type entry struct {
 	ended    bool   // a tombstone
 	reason   Reason // of the tombstone, or what the record says to the owner before
 	from     string // who gave the name away
-	later    *later // of a name: what this version does not know of it; mostly nil
+	later    *later // of a name or member: what this version does not know of it; mostly nil
 	session  string // whose record it is; empty for what holds nothing
 	writer   string
 	value    any // *Lease, *Record, *Member, *Waiting, *Replica, *Property, *Claimed, *pulse, or nil
@@ -217,7 +218,7 @@ func decode(e kvstore.Entry) *entry {
 				shown.Instance = shown.Session
 			}
 			out.session, out.writer, out.value, out.from, out.reason = shown.Session, rec.Writer, &shown, rec.From, rec.Why
-			out.later = laterOf(e.Value, rec.V)
+			out.later = laterOf(e.Value, rec.V, nameFields)
 		}
 	case kindGroup:
 		var rec groupRecord
@@ -230,6 +231,7 @@ func decode(e kvstore.Entry) *entry {
 		}
 		if err == nil {
 			out.session, out.writer, out.value = rec.Session, rec.Writer, &rec.Member
+			out.later = laterOf(e.Value, rec.V, memberFields)
 		}
 	case kindReplica:
 		var rec replicaRecord

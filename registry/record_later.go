@@ -17,11 +17,11 @@ type later struct {
 	fields  []byte // as they stand in the JSON: ,"key":value,...
 }
 
-// laterOf finds what of a name's record is not known. data is an object that has been decoded already.
-func laterOf(data []byte, version int) *later {
+// laterOf finds what of a record is not among the fields that this version knows. data is an object that has been decoded already.
+func laterOf(data []byte, version int, known map[string]struct{}) *later {
 	var fields []byte
 	for key, field := range members(data) {
-		if _, ok := nameFields[string(key)]; !ok && !knownName(string(key)) {
+		if _, ok := known[string(key)]; !ok && !knownAs(known, string(key)) {
 			fields = append(append(fields, ','), field...)
 		}
 	}
@@ -35,12 +35,15 @@ func laterOf(data []byte, version int) *later {
 	return &later{version: version, fields: bytes.TrimSuffix(line.Bytes()[len(`{"":0`):], []byte("}"))}
 }
 
-// nameFields are the fields that this version knows.
-var nameFields = fieldsOf(reflect.TypeFor[nameRecord]())
+// The fields that this version knows of a name and of a member.
+var (
+	nameFields   = fieldsOf(reflect.TypeFor[nameRecord]())
+	memberFields = fieldsOf(reflect.TypeFor[groupRecord]())
+)
 
-// knownName tells whether a field is known in any case: JSON decodes it whatever that is.
-func knownName(key string) bool {
-	for name := range nameFields {
+// knownAs tells whether a field is known in any case: JSON decodes it whatever that is.
+func knownAs(known map[string]struct{}, key string) bool {
+	for name := range known {
 		if strings.EqualFold(name, key) {
 			return true
 		}
@@ -130,20 +133,26 @@ func (r nameRecord) MarshalJSON() ([]byte, error) {
 		Token    uint64    `json:"token,omitempty"`
 		Revision *struct{} `json:"revision,omitempty"`
 	}{plain: plain(r), Token: uint64(r.Token)})
-	if err == nil && r.later != nil {
-		data = append(append(data[:len(data)-1], r.later.fields...), '}')
+	return r.later.add(data), err
+}
+
+// add puts what a later version wrote into an object.
+func (l *later) add(data []byte) []byte {
+	if l == nil || len(data) == 0 {
+		return data
 	}
-	return data, err
+	return append(append(data[:len(data)-1], l.fields...), '}')
 }
 
 // MarshalJSON is that of names.
 func (r groupRecord) MarshalJSON() ([]byte, error) {
 	type plain groupRecord
-	return json.Marshal(struct {
+	data, err := json.Marshal(struct {
 		plain
 		Token    uint64    `json:"token,omitempty"`
 		Revision *struct{} `json:"revision,omitempty"`
 	}{plain: plain(r), Token: uint64(r.Token)})
+	return r.later.add(data), err
 }
 
 // MarshalJSON is that of names, with a place for the token.

@@ -90,7 +90,7 @@ func BenchmarkDecodeName(b *testing.B) {
 	})
 	b.Run("unknown", func(b *testing.B) {
 		for b.Loop() {
-			laterOf(e.Value, recordVersion)
+			laterOf(e.Value, recordVersion, nameFields)
 		}
 	})
 }

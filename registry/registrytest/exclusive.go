@@ -263,6 +263,7 @@ var exclusive = chapter{"exclusive claims", []test{
 			}
 			return Fate{}
 		})
+		way.DelayFeed(30 * time.Millisecond) // that somebody was quicker is seen late
 		const many = 20
 		var wg sync.WaitGroup
 		for range many {
@@ -281,7 +282,7 @@ var exclusive = chapter{"exclusive claims", []test{
 		wg.Wait()
 		mu.Lock()
 		defer mu.Unlock()
-		if claims > many+many/2 {
+		if claims > many+2 {
 			t.Fatalf("%d writes for %d claims", claims, many)
 		}
 	}},

@@ -72,8 +72,8 @@ var resumes = chapter{"watch by choice, and resumed", []test{
 		register(t, s, "comes", nil)
 		together(t, rs...)
 		late := b.one(t) // which has seen nothing of it
-		together(t, rs[0], late)
 		for _, r := range []*registry.Registry{rs[0], rs[1], late} {
+			together(t, rs[0], rs[1], late)
 			l := listen(t, r, &registry.WatchOptions{Since: at.Revision, SinceTime: at.Time})
 			known := fold()
 			for name, rec := range f.names {

@@ -150,8 +150,8 @@ var waits = chapter{"await and follow", []test{
 		if !s.Held || s.Owner.Session != two.ID() || s.Owner.Token <= reg.Token() {
 			t.Fatalf("%+v", s)
 		}
-		again, _ := successions(t, rs[0], "calc")
 		together(t, rs...)
+		again, _ := successions(t, rs[0], "calc")
 		if first := receive(t, again, "who holds it"); first.Owner.Token != s.Owner.Token || first.Before.Name != "" {
 			t.Fatalf("%+v", first)
 		}
