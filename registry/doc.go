@@ -39,6 +39,16 @@
 // mode evidence may end it early, and across a partition an old owner may be reached until its validity ends. In Strict mode only silence ends
 // it: two validity intervals of one name never overlap.
 //
+// # Finding and choosing
+//
+// What is asked often costs nothing: a view keeps its names sorted, from both ends, and by node, kind and label, so that Find and Count look at the range that
+// they are about; and the members of a group as one slice that never changes, so that Members and Pick copy and allocate nothing. The index is left
+// to who reads it next: the log is applied first. A strategy is a value, and a new one is a file and a row in a table.
+//
+// A claim of one member is a record beside the membership and judged as all are: in force while it stands, its claimant lives, and that very member is there.
+// The claimant gives it up by his own clock before the log's TTL does, which is unguarded. A watch resumes from the newest records alone: what has changed
+// since a revision is what their revisions, and the tombstones that are kept for a day, show.
+//
 // # Ambiguity
 //
 // A write whose answer was lost may still come. It is settled by another conditional write on the same key, never by looking. A session owns
