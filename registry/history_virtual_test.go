@@ -220,6 +220,59 @@ func TestVirtualHistorySurvivesAnOutage(t *testing.T) {
 	})
 }
 
+// slowHistory takes its time to say what is in it.
+type slowHistory struct {
+	kvstore.History
+	before, after time.Duration
+}
+
+func (s *slowHistory) Newest(ctx context.Context) ([]kvstore.Line, error) {
+	time.Sleep(s.before)
+	defer time.Sleep(s.after)
+	return s.History.Newest(ctx)
+}
+
+// What others write between a new writer's first look at the log and its look at the history is no gap: it neither ends what it has not
+// seen begin, nor begins again what has ended.
+func TestVirtualHistoryIsReadLate(t *testing.T) {
+	const long = kvstore.HistoryWindow + 10*time.Second // the ids are forgotten by then
+	for _, tt := range []struct {
+		name          string
+		before, after time.Duration
+		feed          time.Duration
+	}{
+		{"it is read late", long, 0, 0},
+		{"the answer comes late", 0, long, 0},
+		{"the feed is behind the history", long, 0, 2 * long},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				h := kvstore.NewMemoryHistory(nil)
+				w.Start(t, &registrytest.ProcessOptions{Server: "s1", Role: registry.Node, History: h})
+				settle()
+				p := w.Start(t, nil)
+				moves, ends := own(t, p, registry.Service, "moves"), own(t, p, registry.Service, "ends")
+				time.Sleep(time.Second)
+				late := w.Start(t, &registrytest.ProcessOptions{Server: "s2", Role: registry.Node, History: &slowHistory{h, tt.before, tt.after}})
+				late.Store.DelayFeed(tt.feed)
+				time.Sleep(time.Second)
+				for _, reg := range []*registry.Registration{moves, ends} {
+					if err := reg.Unregister(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				own(t, p, registry.Service, "moves")
+				time.Sleep(tt.before + tt.after + tt.feed + time.Minute)
+				for _, tr := range transitions(t, h) {
+					if tr.Collapsed || tr.Reason == registry.ReasonUnseen {
+						t.Errorf("%+v", tr)
+					}
+				}
+			})
+		})
+	}
+}
+
 // A registry that is closed writes the ends of its own sessions before it goes.
 func TestVirtualHistoryOfTheLast(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

@@ -77,6 +77,10 @@ func (r *Registry) followHistory(ctx context.Context, q *historyWriter, wait *ba
 		for len(list) > 0 {
 			n := min(len(list), historyBatch)
 			if err := r.history.Append(ctx, list[:n]); err != nil {
+				if ctx.Err() != nil {
+					q.flush(list)
+					return nil
+				}
 				if !errors.Is(err, kvstore.ErrUnavailable) && !errors.Is(err, kvstore.ErrUnknown) && !errors.Is(err, kvstore.ErrBusy) || !wait.wait(ctx) || q.isFull() {
 					return err
 				}
@@ -94,7 +98,7 @@ func (r *Registry) followHistory(ctx context.Context, q *historyWriter, wait *ba
 		timer.Stop()
 		switch {
 		case ctx.Err() != nil:
-			q.flush()
+			q.flush(nil)
 			return nil
 		case !r.writesHistory():
 			return nil
@@ -102,9 +106,10 @@ func (r *Registry) followHistory(ctx context.Context, q *historyWriter, wait *ba
 	}
 }
 
-// flush writes what is left when the registry is closed, if that can be done at once: the ends of its own sessions.
-func (q *historyWriter) flush() {
-	lines, _ := q.next()
+// flush writes what is left when the registry is closed, lines first, if that can be done at once: the ends of its own sessions.
+func (q *historyWriter) flush(lines []kvstore.Line) {
+	rest, _ := q.next()
+	lines = append(lines, rest...)
 	if len(lines) == 0 {
 		return
 	}
@@ -230,26 +235,30 @@ func (q *historyWriter) unregistered(t Transition, reason Reason, collapsed bool
 	return t
 }
 
-// catchUp puts before all else what is not in the history of what the view showed.
+// catchUp puts before all else what is not in the history of what the view showed. The history was read after that, so others may have written more
+// of it than was shown: what is news to this writer too is left to the news.
 func (q *historyWriter) catchUp(known map[string]Transition) {
 	q.r.view.mu.RLock()
 	defer q.r.view.mu.RUnlock()
 	var list []Transition
+	news := map[tenure]bool{}
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	held := q.first
 	q.first = nil
-	q.mu.Unlock()
+	for _, t := range q.list {
+		news[tenure{t.Name, t.Token}] = true
+	}
 	for name, last := range known {
-		if now := held[name]; last.Kind == Registered && (now == nil || now.Token != last.Token) {
+		if now := held[name]; last.Kind == Registered && (now == nil || now.Token != last.Token) &&
+			last.Revision <= q.r.view.revision && !news[tenure{name, last.Token}] {
 			list = append(list, q.signed(q.unregistered(last, ReasonUnseen, true)))
 		}
 	}
 	for name, now := range held {
-		if last := known[name]; last.Kind != Registered || last.Token != now.Token {
+		if last := known[name]; last.Revision < now.Token || last.Revision == now.Token && last.Kind != Registered {
 			list = append(list, q.signed(q.registered(now, true)))
 		}
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	q.list = append(list, q.list...)
 }
