@@ -49,6 +49,16 @@
 // The claimant gives it up by his own clock before the log's TTL does, which is unguarded. A watch resumes from the newest records alone: what has changed
 // since a revision is what their revisions, and the tombstones that are kept for a day, show.
 //
+// # Beside the names
+//
+// A property is a record like a membership, under its session's id: the judge shows it while the lease is there, and it needs no other rule. Counters cannot be
+// in the log (package kvstore says why), so that they have no entry for the death of their session: Sum leaves out those whose session the view does not
+// show, and the keeper forgets them later, behind a barrier, as a session that it has not heard of is not yet a dead one. What acts on zero does so by a
+// property, whose last holder's end every view sees in one entry, or by the Add that returned it.
+//
+// The history is written from views, since NATS cannot copy the log (package kvstore again). All nodes write the same lines under the same ids. It is for
+// people: nothing is decided on it.
+//
 // # Ambiguity
 //
 // A write whose answer was lost may still come. It is settled by another conditional write on the same key, never by looking. A session owns

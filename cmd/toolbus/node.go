@@ -90,11 +90,18 @@ func (e *env) keep(ctx context.Context, r *running, name string, role registry.R
 	if r.info, err = store.Info(ctx); err != nil {
 		return err
 	}
-	history, err := kvstore.OpenJetStreamHistory(ctx, r.conn.NATS(), e.scope, &kvstore.HistoryOptions{JetStream: &kvstore.JetStreamOptions{Replicas: replicas, Logger: log}})
+	beside := &kvstore.JetStreamOptions{Replicas: replicas, Logger: log}
+	history, err := kvstore.OpenJetStreamHistory(ctx, r.conn.NATS(), e.scope, &kvstore.HistoryOptions{JetStream: beside})
 	if err != nil {
 		return err
 	}
-	r.reg, err = registry.Open(ctx, store, &registry.Options{Scope: e.scope, Node: name, Peers: r.conn, Role: role, History: history, Logger: log})
+	counters, err := kvstore.OpenJetStreamCounters(ctx, r.conn.NATS(), e.scope, beside) // who keeps the scope forgets those of the dead
+	if err != nil {
+		return err
+	}
+	r.reg, err = registry.Open(ctx, store, &registry.Options{
+		Scope: e.scope, Node: name, Peers: r.conn, Role: role, Counters: counters, History: history, Logger: log,
+	})
 	if err != nil {
 		return err
 	}
