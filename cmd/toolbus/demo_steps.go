@@ -187,7 +187,10 @@ func (s *demoState) lookup(context.Context) (time.Duration, string, error) {
 // at makes an rpc through a node. The end of the instance's lease, as the node's view shows it, ends the call.
 func (s *demoState) at(node int, name string) (*rpc, error) {
 	n := s.nodes[node]
-	pipe, err := wire.Dial(n.conn, wire.Target{Name: name}, &wire.CallerOptions{Scope: s.e.scope, Ended: n.ended})
+	pipe, err := wire.Dial(n.conn, wire.Target{Name: name}, &wire.CallerOptions{
+		Scope: s.e.scope, Ended: n.ended,
+		Held: func(wire.Target) bool { _, err := n.reg.Whereis(name); return err == nil },
+	})
 	if err != nil {
 		return nil, err
 	}

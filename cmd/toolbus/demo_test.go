@@ -112,18 +112,17 @@ func TestDemoKilled(t *testing.T) {
 		ripe func(p *program, value string) bool
 	}{
 		{"starting", func(_ *program, value string) bool { return len(processes(value)) >= 4 }}, // it, and three nodes at least
-		{"up", func(p *program, _ string) bool {
-			out := p.out.String()
-			if strings.Contains(out, "✗") {
-				t.Fatalf("a claim did not hold: %s", out)
-			}
-			return strings.Contains(out, "stays up until Ctrl-C")
-		}},
+		{"up", func(p *program, _ string) bool { return strings.Contains(p.out.String(), "stays up until Ctrl-C") }},
 	} {
 		t.Run(c.when, func(t *testing.T) {
 			p, value, tmp := startDemo(t, "--keep")
 			go p.drain()
-			waitFor(t, func() bool { return c.ripe(p, value) })
+			waitFor(t, func() bool {
+				if out := p.out.String(); strings.Contains(out, "✗") {
+					t.Fatalf("a claim did not hold: %s", out)
+				}
+				return c.ripe(p, value)
+			})
 			killDemo(t, p, value, tmp)
 		})
 	}
