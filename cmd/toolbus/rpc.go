@@ -21,18 +21,9 @@ type rpc struct {
 	progress func() // told of each progress notification; nil asks for none
 }
 
-// dial makes an rpc to a name. It asks nobody: the name is the address. Only when nobody listens is the registry asked, whether somebody is about
-// to: a server is registered some milliseconds before all servers of a cluster know that it listens.
+// dial makes an rpc to a name. It asks nobody: the name is the address.
 func (e *env) dial(l *link, name string) (*rpc, error) {
-	pipe, err := wire.Dial(l.conn, wire.Target{Name: name}, &wire.CallerOptions{
-		Scope: e.scope, FirstFrame: e.timeout, Logger: e.logger(false),
-		Held: func(wire.Target) bool {
-			ctx, cancel := context.WithTimeout(context.Background(), e.timeout)
-			defer cancel()
-			_, err := registry.Lookup(ctx, l.store, name)
-			return err == nil
-		},
-	})
+	pipe, err := wire.Dial(l.conn, wire.Target{Name: name}, &wire.CallerOptions{Scope: e.scope, FirstFrame: e.timeout, Logger: e.logger(false)})
 	if err != nil {
 		return nil, err
 	}
