@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/toolbus/toolbus/bus/bustest"
 	"github.com/toolbus/toolbus/kvstore"
@@ -126,7 +125,7 @@ func BenchmarkSessionDeath(b *testing.B) {
 		go s.Close(b.Context())
 		<-down
 		for len(regs[1].Names()) > 0 {
-			time.Sleep(time.Microsecond)
+			runtime.Gosched()
 		}
 		b.StopTimer()
 		<-s.Done()

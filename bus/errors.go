@@ -57,10 +57,12 @@ type DirError struct {
 	Wanted string
 }
 
+// Error says which folder it is and what it was made for.
 func (e *DirError) Error() string {
 	return fmt.Sprintf("bus: directory %s was made by %s and cannot be used by %s", e.Dir, e.Made, e.Wanted)
 }
 
+// Is reports that a DirError is ErrWrongDir.
 func (e *DirError) Is(target error) bool { return target == ErrWrongDir }
 
 // NotReadyError says for what a node of a cluster waited in vain. errors.Is: ErrNotReady, and the context's error.
@@ -72,6 +74,7 @@ type NotReadyError struct {
 	Cause   error    // the context's error
 }
 
+// Error says what is missing, and what to do.
 func (e *NotReadyError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "bus: node %q: cluster not ready", e.Node)
@@ -92,8 +95,11 @@ func (e *NotReadyError) Error() string {
 	return b.String()
 }
 
+// Is reports that a NotReadyError is ErrNotReady.
 func (e *NotReadyError) Is(target error) bool { return target == ErrNotReady }
-func (e *NotReadyError) Unwrap() error        { return e.Cause }
+
+// Unwrap gives the cause.
+func (e *NotReadyError) Unwrap() error { return e.Cause }
 
 // ElectionError names two election timeouts that meet where only one may be. errors.Is: ErrElectionTimeout.
 type ElectionError struct {
@@ -102,6 +108,7 @@ type ElectionError struct {
 	Ours   time.Duration
 }
 
+// Error says whose election timeout differs.
 func (e *ElectionError) Error() string {
 	if e.Node == "" {
 		return fmt.Sprintf("bus: election timeout %s wanted, but this process runs with %s already", e.Ours, e.Theirs)
@@ -113,6 +120,7 @@ func (e *ElectionError) Error() string {
 	return fmt.Sprintf("bus: election timeout is %s here, but %s on node %q: it must be the same on all", e.Ours, theirs, e.Node)
 }
 
+// Is reports that an ElectionError is ErrElectionTimeout.
 func (e *ElectionError) Is(target error) bool { return target == ErrElectionTimeout }
 
 // The error codes of the wire (HeaderError), both ways. What is not in the table goes out as "internal" with a fixed text, so that

@@ -24,8 +24,7 @@ var arrows = map[string][]string{
 	"registry/registrytest": {"registry", "kvstore"},
 	"servers":               {"servers", "registry", "bus", "kvstore"},
 	"servers/wire":          {"bus"},
-	"servers/era":           {"servers/wire"},
-	"servers/bridge":        {"servers", "servers/wire", "servers/era", "registry", "bus", "kvstore"},
+	"servers/bridge":        {"servers", "servers/wire", "registry", "bus", "kvstore"},
 	"cmd":                   {"servers", "registry", "bus", "kvstore"},
 	"bench":                 {"servers", "registry", "bus", "kvstore"},
 }
