@@ -16,6 +16,8 @@ const (
 	PlaceProgress                  // params.progressToken: progress for it
 	PlaceCancelled                 // params.requestId: the request that is cancelled
 	PlaceSubscription              // params._meta.io.modelcontextprotocol/subscriptionId: the request that subscribed
+	PlaceName                      // params.name
+	PlaceURI                       // params.uri
 )
 
 func (m Message) place(p Place) span {
@@ -30,6 +32,10 @@ func (m Message) place(p Place) span {
 		return m.requestID
 	case PlaceSubscription:
 		return m.subscription
+	case PlaceName:
+		return m.name
+	case PlaceURI:
+		return m.uri
 	}
 	return span{}
 }

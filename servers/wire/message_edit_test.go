@@ -38,3 +38,14 @@ func TestUnattended(t *testing.T) {
 		}
 	}
 }
+
+func TestTheTargetIsAPlace(t *testing.T) {
+	m, err := Scan(json.RawMessage(`{"method":"tools/call","id":1,"params":{"arguments":{"name":"n","uri":"u"},"name":"a__x", "uri":"y:z"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := m.With(map[Place]json.RawMessage{PlaceName: json.RawMessage(`"x"`), PlaceURI: json.RawMessage(`"z"`)})
+	if want := `{"method":"tools/call","id":1,"params":{"arguments":{"name":"n","uri":"u"},"name":"x", "uri":"z"}}`; string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
