@@ -50,12 +50,11 @@ func (t *Transport) Connect(ctx context.Context) (mcp.Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := &wire.CallerOptions{Scope: scope, MaxMessage: t.MaxMessage, Logger: t.Logger, Limit: t.limit}
+	opts := &wire.CallerOptions{}
 	if t.Registry != nil {
-		opts.Ended = func(ctx context.Context, o wire.Owner) <-chan string { return ended(ctx, t.Registry, o) }
-		opts.Unanswered = func(to wire.Target) *wire.Error { return unanswered(t.Registry, to) }
-		opts.Held = func(to wire.Target) bool { return held(t.Registry, to) }
+		opts = CallerOptions(t.Registry)
 	}
+	opts.Scope, opts.MaxMessage, opts.Logger, opts.Limit = scope, t.MaxMessage, t.Logger, t.limit
 	pipe, err := wire.Dial(t.Conn, target, opts)
 	if err != nil {
 		return nil, err
