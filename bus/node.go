@@ -27,6 +27,8 @@ type NodeOptions struct {
 	// in a cluster it is a free port on loopback, since nats-server opens no routes without one. No host means loopback: who wants the
 	// world writes 0.0.0.0.
 	Listen string
+	// Advertise is the HOST:PORT at which clients are told to find the node, where that is not Listen: behind a proxy, in a container.
+	Advertise string
 	// Cluster makes the node one of several. nil: alone.
 	Cluster *ClusterOptions
 	// ElectionTimeout is the longest wait for a lost Raft leader (0: DefaultElectionTimeout). It holds for the whole process, from the first
@@ -85,7 +87,7 @@ func StartNode(ctx context.Context, opts *NodeOptions) (*Node, error) {
 		return nil, err
 	}
 	creds := newNodeCreds()
-	sopts, err := n.serverOptions(opts.Listen, creds)
+	sopts, err := n.serverOptions(opts, creds)
 	if err != nil {
 		return nil, err
 	}

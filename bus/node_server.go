@@ -41,15 +41,22 @@ func newNodeCreds() nodeCreds {
 }
 
 // serverOptions are those of nats-server, but for the store.
-func (n *Node) serverOptions(listen string, creds nodeCreds) (*server.Options, error) {
+func (n *Node) serverOptions(opts *NodeOptions, creds nodeCreds) (*server.Options, error) {
+	listen := opts.Listen
+	if opts.Advertise != "" {
+		if host, port, err := net.SplitHostPort(opts.Advertise); err != nil || host == "" || port == "" || port == "0" {
+			return nil, fmt.Errorf("%w: advertised address %q is not HOST:PORT", ErrBadOptions, opts.Advertise)
+		}
+	}
 	sys := server.NewAccount(sysAccount)
 	o := &server.Options{
-		ServerName:     n.name,
-		NoSigs:         true,
-		NoLog:          true,
-		MaxControlLine: 4096,
-		PingInterval:   pingInterval,
-		MaxPingsOut:    maxPingsOut,
+		ServerName:      n.name,
+		ClientAdvertise: opts.Advertise,
+		NoSigs:          true,
+		NoLog:           true,
+		MaxControlLine:  4096,
+		PingInterval:    pingInterval,
+		MaxPingsOut:     maxPingsOut,
 		// A client of a listening node moves within the duration; there is nothing to wait for before.
 		LameDuckDuration:    500 * time.Millisecond,
 		LameDuckGracePeriod: 10 * time.Millisecond,
