@@ -24,6 +24,7 @@ var arrows = map[string][]string{
 	"registry/registrytest": {"registry", "kvstore"},
 	"servers":               {"servers", "registry", "bus", "kvstore"},
 	"servers/wire":          {"bus"},
+	"servers/gateway":       {"servers", "servers/wire", "registry", "bus", "kvstore"},
 	"servers/bridge":        {"servers", "servers/wire", "registry", "bus", "kvstore"},
 	"cmd":                   {"servers", "registry", "bus", "kvstore"},
 	"bench":                 {"servers", "registry", "bus", "kvstore"},
