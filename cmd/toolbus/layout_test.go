@@ -25,6 +25,7 @@ var arrows = map[string][]string{
 	"servers":               {"servers", "registry", "bus", "kvstore"},
 	"servers/wire":          {"bus"},
 	"servers/gateway":       {"servers", "servers/wire", "registry", "bus", "kvstore"},
+	"servers/era":           {"servers/wire"},
 	"servers/bridge":        {"servers", "servers/wire", "registry", "bus", "kvstore"},
 	"servers/aggregate":     {"servers", "servers/wire", "registry"},
 	"cmd":                   {"servers", "registry", "bus", "kvstore"},
