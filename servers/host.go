@@ -46,6 +46,14 @@ type Describer interface {
 	Describe(ctx context.Context) (Info, error)
 }
 
+// Changing is a Describer that tells when what Describe says has changed. The Host then asks it again, and moves groups and metadata accordingly.
+type Changing interface {
+	Describer
+	// Changes puts a token into changed after each change, without waiting for room, until ctx ends. An error before says that there is nothing to be
+	// told.
+	Changes(ctx context.Context, changed chan<- struct{}) error
+}
+
 // Host serves MCP servers of this process under names. They share one registry session: one liveness, opened with the first of them. All
 // methods may be called concurrently.
 //
@@ -127,7 +135,7 @@ func (h *Host) ServeBackend(ctx context.Context, name string, b wire.Backend, op
 		s.end(nil, byName) // the Host may have claimed for it meanwhile, in a session after the one that failed here
 		return nil, err
 	}
-	if b, ok := b.(*backend); ok {
+	if b, ok := b.(Changing); ok {
 		h.spawn(func() { s.keepUp(b) }) // a closed Host ends it anyway
 	}
 	return s, nil

@@ -24,7 +24,8 @@ type Info struct {
 	Server       json.RawMessage // serverInfo: name, version, title, icons
 	Capabilities json.RawMessage
 	Instructions string
-	Result       json.RawMessage // the whole result of initialize or server/discover
+	Result       json.RawMessage   // the whole result of initialize or server/discover
+	Extra        map[string]string // further metadata, of whoever runs the server
 }
 
 // kinds are the groups that follow from what a server declares.
@@ -54,6 +55,7 @@ func (i Info) Metadata() map[string]string {
 			m[key] = line.String()
 		}
 	}
+	maps.Copy(m, i.Extra)
 	maps.DeleteFunc(m, func(_, value string) bool { return value == "" })
 	return m
 }

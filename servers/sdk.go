@@ -148,9 +148,9 @@ func (b *backend) Describe(ctx context.Context) (Info, error) {
 	return handshake(ctx, pipe)
 }
 
-// changes tells of each notice that the server's tools, resources or prompts are others now, until ctx ends. The notices go to legacy sessions alone,
+// Changes tells of each notice that the server's tools, resources or prompts are others now, until ctx ends. The notices go to legacy sessions alone,
 // so it keeps one, of a client that can do nothing. An error says that there are no notices to be had.
-func (b *backend) changes(ctx context.Context, changed chan<- struct{}) error {
+func (b *backend) Changes(ctx context.Context, changed chan<- struct{}) error {
 	pipe, err := b.Open(ctx)
 	if err != nil {
 		return err

@@ -105,13 +105,13 @@ func (s *Serving) Refresh(ctx context.Context) error {
 }
 
 // keepUp refreshes whenever the server says that it has changed, until the Serving ends.
-func (s *Serving) keepUp(b *backend) {
+func (s *Serving) keepUp(b Changing) {
 	changed := make(chan struct{}, 1)
 	changed <- struct{}{} // what changed since it was asked, and before it was listened to
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		if err := b.changes(s.ctx, changed); err != nil && s.ctx.Err() == nil {
+		if err := b.Changes(s.ctx, changed); err != nil && s.ctx.Err() == nil {
 			s.host.log.Info("the server does not tell when it changes", "name", s.name, "err", err)
 		}
 	}()

@@ -18,7 +18,9 @@ type runFlags struct {
 	groups, labels, env []string
 	dir                 string
 	single              bool
-	start               time.Duration
+	restart             string
+	start, limit        time.Duration
+	sessions, tries     int
 }
 
 func runCommand(e *env) *cobra.Command {
@@ -26,8 +28,9 @@ func runCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run NAME [-g GROUP] [-l KEY=VALUE] -- COMMAND [ARG...]",
 		Short: "put an MCP server on the bus under a name",
-		Long: "Run starts an MCP server that speaks over its stdin, and serves it under a name that nobody else has. It ends when the server does;\n" +
-			"the server ends when run does, however that ends. What the server writes to stderr is shown here.",
+		Long: "Run starts an MCP server that speaks over its stdin, and serves it under a name that nobody else has. A server that fails is started again,\n" +
+			"and the name stays; one that keeps failing is given up, and run ends. The server ends when run does, however that ends. What the server\n" +
+			"writes to stderr is shown here, and by toolbus logs NAME anywhere.",
 		Example: "toolbus run everything -- npx -y @modelcontextprotocol/server-everything\n" +
 			"toolbus run team-a.files -g dev -l team=a -- mcp-server-files /srv/data",
 		Args: func(cmd *cobra.Command, args []string) error { return commandAfterDash(cmd, args, "run") },
@@ -38,6 +41,10 @@ func runCommand(e *env) *cobra.Command {
 	fs.StringArrayVarP(&f.labels, "label", "l", nil, "`KEY=VALUE` to select by; may be repeated")
 	fs.StringArrayVarP(&f.env, "env", "e", nil, "`KEY=VALUE` for the server's environment; may be repeated")
 	fs.StringVar(&f.dir, "dir", "", "the server's working `FOLDER`")
+	fs.StringVar(&f.restart, "restart", string(bridge.OnFailure), "`WHEN` a server that ends is started again: on-failure, always, never")
+	fs.IntVar(&f.tries, "restart-tries", 0, "so many starts in a row that do not last, and it is given up (default 10)")
+	fs.DurationVar(&f.limit, "restart-limit", 0, "so long without a server that lasts, and it is given up (default 1m)")
+	fs.IntVar(&f.sessions, "max-sessions", 0, "how many clients with sessions there may be at once (default 64)")
 	fs.BoolVar(&f.single, "single", false, "one process for all clients, also for those with sessions")
 	fs.DurationVar(&f.start, "start-timeout", time.Minute, "how long the server may take to start")
 	return cmd
@@ -52,6 +59,10 @@ func (e *env) run(ctx context.Context, name string, command []string, f runFlags
 	labels, err := parseLabels(f.labels)
 	if err != nil {
 		return err
+	}
+	restart, err := bridge.ParseRestart(f.restart)
+	if err != nil {
+		return usage("see `toolbus run --help`", "%s", plain(err))
 	}
 	log := e.logger(true)
 	l, err := e.connect(ctx, "run", name, log, &kvstore.JetStreamOptions{Logger: log})
@@ -68,8 +79,9 @@ func (e *env) run(ctx context.Context, name string, command []string, f runFlags
 		return err
 	}
 	opts := &bridge.RunOptions{
-		Groups: f.groups, Labels: labels, Env: f.env, Dir: f.dir, Single: f.single, StartTimeout: f.start, Logger: log,
-		Stdio: &bridge.StdioOptions{ClientVersion: build().Version},
+		Groups: f.groups, Labels: labels, Env: f.env, Dir: f.dir, Single: f.single, MaxSessions: f.sessions, StartTimeout: f.start, Logger: log,
+		Restart: restart,
+		Stdio:   &bridge.StdioOptions{ClientVersion: build().Version, Backoff: bridge.RestartOptions{Tries: f.tries, Limit: f.limit}},
 	}
 	if !e.quiet {
 		opts.Stderr = e.stderr

@@ -39,6 +39,9 @@ type ChildOptions struct {
 	Guard []string
 
 	Logger *slog.Logger // nil: nothing is logged
+
+	lines func(pid int, line string) // gets each line on stderr, cleaned
+	spoke func()                     // is called when it has said something, or has ended: at least once
 }
 
 func (o *ChildOptions) withDefaults() (*ChildOptions, error) {
@@ -124,7 +127,11 @@ func StartChild(ctx context.Context, command []string, opts *ChildOptions) (*Chi
 	c.wg.Go(func() {
 		defer close(stderrDone)
 		defer p.stderr.Close()
-		c.stderr.readFrom(&pipeReader{f: p.stderr}, o.Stderr)
+		var each func(string)
+		if o.lines != nil {
+			each = func(line string) { o.lines(p.pid, line) }
+		}
+		c.stderr.readFrom(&pipeReader{f: p.stderr}, o.Stderr, each)
 	})
 	c.wg.Go(c.readFrames)
 	c.wg.Go(c.endWhenAsked)
@@ -150,6 +157,9 @@ func (c *Child) watch(stderrDone <-chan struct{}) {
 	<-stderrDone
 	c.err = &ExitError{Command: c.command, Status: e.status, Signal: e.signal, Cause: e.cause, Stderr: c.stderr.last(), After: after}
 	close(c.dead)
+	if c.opts.spoke != nil {
+		c.opts.spoke()
+	}
 	c.log.Debug("child ended", "how", c.err.How(), "after", after)
 	c.p.stdin.Close()
 	c.p.reap()

@@ -14,14 +14,9 @@ const noiseLogged = 10
 
 // Read waits for the child's next message. After Close it returns io.ErrClosedPipe; after the child's end what is still there, then the
 // *ExitError; ctx's error when ctx ends first, and nothing is lost then.
-func (c *Child) Read(ctx context.Context) (json.RawMessage, error) { return c.read(ctx, nil) }
-
-// read is Read that ends with back too, as with Close.
-func (c *Child) read(ctx context.Context, back <-chan struct{}) (json.RawMessage, error) {
+func (c *Child) Read(ctx context.Context) (json.RawMessage, error) {
 	select {
 	case <-c.closed:
-		return nil, io.ErrClosedPipe
-	case <-back:
 		return nil, io.ErrClosedPipe
 	default:
 	}
@@ -32,8 +27,6 @@ func (c *Child) read(ctx context.Context, back <-chan struct{}) (json.RawMessage
 		}
 	case <-c.closed:
 		return nil, io.ErrClosedPipe
-	case <-back:
-		return nil, io.ErrClosedPipe
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -42,8 +35,6 @@ func (c *Child) read(ctx context.Context, back <-chan struct{}) (json.RawMessage
 	case <-c.dead:
 		return nil, c.err
 	case <-c.closed:
-		return nil, io.ErrClosedPipe
-	case <-back:
 		return nil, io.ErrClosedPipe
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -140,6 +131,9 @@ func isMessage(line []byte) bool {
 }
 
 func (c *Child) deliver(msg json.RawMessage) {
+	if c.opts.spoke != nil {
+		c.opts.spoke()
+	}
 	select {
 	case <-c.closed:
 		return

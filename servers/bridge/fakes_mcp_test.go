@@ -88,6 +88,11 @@ func fakeHand(args []string) int {
 	case "broke":
 		fmt.Fprintln(os.Stderr, "no TOKEN in the environment")
 		return 9
+	case "weak": // from its second start on, it does not live long
+		if mark(os.Getenv("SEEN")) > 0 {
+			fmt.Fprintln(os.Stderr, "out of luck")
+			return 6
+		}
 	case "slow": // a modern server that takes its time to start
 		if seen := os.Getenv("SEEN"); mark(seen) == 0 {
 			time.Sleep(time.Second) // in a process of its own: the bridge's clock cannot be virtual here

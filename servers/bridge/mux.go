@@ -6,7 +6,9 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/toolbus/toolbus/servers"
 	"github.com/toolbus/toolbus/servers/wire"
@@ -17,12 +19,13 @@ import (
 // as it cannot be told whom it means.
 //
 // Package wire does the like for calls (its conversation), and for another end: there each answer goes to one caller's reply subject and ends that
-// call, and what belongs to no call is dropped. Here several pipes are to be had from one, each with its own initialize. Finding and replacing
-// what stands in a message is the same work, and is wire's alone: Message.At and With.
+// call, and what belongs to no call is dropped. Here several pipes are to be had from one, each with its own initialize, and the bridge itself
+// is a user too. Finding and replacing what stands in a message is the same work, and is wire's alone: Message.At and With.
 type mux struct {
 	c    *Child
 	info servers.Info
 	log  *slog.Logger
+	news func() // is called when the server says that a list of its has changed
 
 	ctx    context.Context // its own: ends with close
 	cancel context.CancelFunc
@@ -34,6 +37,10 @@ type mux struct {
 	pending map[string]borrowed // by the id that the child sees
 	tokens  map[string]borrowed // by the progress token that it sees
 	next    uint64
+	used    time.Time // the last request came, or was answered
+	over    bool      // pump ends
+	rested  bool      // nobody used it, and it is ended for that
+	listens listens
 }
 
 // borrowed is what stands in a message in the place of ours.
@@ -43,11 +50,13 @@ type borrowed struct {
 	with string // of a request: the progress token that ends with it
 }
 
-func newMux(c *Child, info servers.Info, log *slog.Logger) *mux {
+// newMux starts one. news is called when the server says that a list of its has changed, by who reads: it does not wait.
+func newMux(c *Child, info servers.Info, log *slog.Logger, news func()) *mux {
 	m := &mux{
-		c: c, info: info, log: log, done: make(chan struct{}),
-		ports: map[*port]struct{}{}, pending: map[string]borrowed{}, tokens: map[string]borrowed{},
+		c: c, info: info, log: log, news: news, done: make(chan struct{}),
+		ports: map[*port]struct{}{}, pending: map[string]borrowed{}, tokens: map[string]borrowed{}, used: time.Now(),
 	}
+	m.listens.init()
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	go m.pump()
 	return m
@@ -59,19 +68,31 @@ func (m *mux) close() {
 	<-m.done
 }
 
-// open starts a conversation. A legacy one begins with an initialize, which is answered here.
-func (m *mux) open(legacy bool) *port {
-	p := &port{m: m, legacy: legacy, in: make(chan json.RawMessage, childBuffer), closed: make(chan struct{})}
+// open starts a conversation. A legacy one begins with an initialize, which is answered here. nil: the child is ended as it was idle.
+func (m *mux) open(legacy bool) *port { return m.enter(&port{legacy: legacy}) }
+
+// openOwn starts a conversation of the bridge's.
+func (m *mux) openOwn() *port { return m.enter(&port{own: true}) }
+
+func (m *mux) enter(p *port) *port {
+	p.m, p.in, p.closed = m, make(chan json.RawMessage, childBuffer), make(chan struct{})
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.rested {
+		return nil
+	}
 	m.ports[p] = struct{}{}
 	return p
 }
 
 // size is how many legacy conversations are open.
-func (m *mux) size() (n int) {
+func (m *mux) size() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.legacies()
+}
+
+func (m *mux) legacies() (n int) {
 	for p := range m.ports {
 		if p.legacy {
 			n++
@@ -80,16 +101,37 @@ func (m *mux) size() (n int) {
 	return n
 }
 
+// rest takes no more requests if there was none for a while, and says how long it is until there can be. 0: it takes none any more.
+func (m *mux) rest(idle time.Duration) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.pending) > 0 || m.legacies() > 0 || len(m.listens.users) > 0 {
+		return max(idle, time.Millisecond)
+	}
+	if left := idle - time.Since(m.used); left > 0 {
+		return left
+	}
+	m.rested = true
+	return 0
+}
+
 // pump reads for everybody.
 func (m *mux) pump() {
 	defer close(m.done)
 	for {
 		msg, err := m.c.Read(m.ctx)
 		if err != nil {
-			if m.ctx.Err() != nil {
+			m.mu.Lock()
+			switch {
+			case m.rested:
+				err = errRested
+			case m.ctx.Err() != nil && m.c.Err() != nil:
+				err = m.c.Err()
+			case m.ctx.Err() != nil:
 				err = io.ErrClosedPipe
 			}
-			m.err = err
+			m.err, m.over = err, true
+			m.mu.Unlock()
 			return
 		}
 		m.route(msg)
@@ -112,7 +154,12 @@ func (m *mux) route(raw json.RawMessage) {
 	case msg.Method == "notifications/cancelled":
 		m.deliver(m.restore(msg, wire.PlaceCancelled, m.pending))
 	default:
-		m.deliver(m.restore(msg, wire.PlaceSubscription, m.pending))
+		if strings.HasSuffix(msg.Method, "/list_changed") {
+			m.news()
+		}
+		if !m.heard(msg) {
+			m.deliver(m.restore(msg, wire.PlaceSubscription, m.pending))
+		}
 	}
 }
 
@@ -123,12 +170,15 @@ func (m *mux) respond(msg wire.Message) {
 	if ok {
 		delete(m.pending, key(msg.ID()))
 		delete(m.tokens, b.with)
+		m.used = time.Now()
 	}
 	m.mu.Unlock()
-	if !ok {
-		return // whoever has asked is gone
+	switch {
+	case ok:
+		b.port.put(msg.With(map[wire.Place]json.RawMessage{wire.PlaceID: b.was}))
+	default: // whoever has asked is gone
+		m.unheard(msg)
 	}
-	b.port.put(msg.With(map[wire.Place]json.RawMessage{wire.PlaceID: b.was}))
 }
 
 // restore puts the user's own id into a notification that names one of ours at a place, and says whose it is: nil for everybody's.
@@ -150,7 +200,9 @@ func (m *mux) deliver(raw json.RawMessage, owner *port) {
 	m.mu.Lock()
 	all := make([]*port, 0, len(m.ports))
 	for p := range m.ports {
-		all = append(all, p)
+		if !p.own {
+			all = append(all, p)
+		}
 	}
 	m.mu.Unlock()
 	for _, p := range all {
@@ -160,11 +212,16 @@ func (m *mux) deliver(raw json.RawMessage, owner *port) {
 
 // lend replaces what the child must not see twice. m.mu is held.
 func (m *mux) lend(in map[string]borrowed, b borrowed) (ours string) {
-	m.next++
-	ours = `"t` + strconv.FormatUint(m.next, 10) + `"`
+	ours = m.name()
 	b.was = append(json.RawMessage(nil), b.was...) // the message it stands in may be large
 	in[ours] = b
 	return ours
+}
+
+// name makes an id. m.mu is held.
+func (m *mux) name() string {
+	m.next++
+	return `"t` + strconv.FormatUint(m.next, 10) + `"`
 }
 
 // key is how an id of ours is looked up: they are strings without escapes, which every library gives back as they are.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/toolbus/toolbus/servers"
 	"github.com/toolbus/toolbus/servers/wire"
@@ -15,6 +16,7 @@ import (
 type port struct {
 	m      *mux
 	legacy bool
+	own    bool // the bridge's: it wants answers alone
 	in     chan json.RawMessage
 	closed chan struct{}
 	once   sync.Once
@@ -69,6 +71,8 @@ func (p *port) Write(ctx context.Context, raw json.RawMessage) error {
 		return p.initialize(ctx, msg)
 	case p.legacy && msg.Method == "notifications/initialized", msg.Response():
 		return nil // the child has been told; and it has not asked
+	case msg.Request() && msg.Method == methodListen && p.m.listen(p, msg):
+		return nil
 	case msg.Request():
 		return p.request(ctx, msg)
 	case msg.Method == "notifications/cancelled":
@@ -99,6 +103,17 @@ func (p *port) request(ctx context.Context, msg wire.Message) error {
 	with := map[wire.Place]json.RawMessage{}
 	token := ""
 	p.m.mu.Lock()
+	switch {
+	case p.m.over:
+		p.m.mu.Unlock()
+		return p.m.err
+	case p.m.rested:
+		p.m.mu.Unlock()
+		return errRested
+	}
+	if !p.own {
+		p.m.used = time.Now()
+	}
 	if was := msg.At(wire.PlaceToken); was != nil {
 		token = p.m.lend(p.m.tokens, borrowed{port: p, was: was})
 		with[wire.PlaceToken] = json.RawMessage(token)
@@ -110,10 +125,32 @@ func (p *port) request(ctx context.Context, msg wire.Message) error {
 	if err != nil {
 		p.m.mu.Lock()
 		defer p.m.mu.Unlock()
+		if _, ours := p.m.pending[id]; !ours {
+			return nil // it is answered already, as the child has ended
+		}
 		delete(p.m.pending, id)
 		delete(p.m.tokens, token)
 	}
 	return err
+}
+
+// orphans takes out the requests that a child has not answered, and will not any more.
+func (p *port) orphans() (ids []json.RawMessage) {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	for ours, b := range p.m.pending {
+		if b.port == p {
+			ids = append(ids, b.was)
+			delete(p.m.pending, ours)
+		}
+	}
+	p.m.listens.drop(func(u *listener) bool {
+		if u.port == p {
+			ids = append(ids, u.id)
+		}
+		return u.port == p
+	})
+	return ids
 }
 
 // cancelled names the request by the id that the child knows. nil: the child knows none, there is nothing to cancel.
@@ -121,6 +158,9 @@ func (p *port) cancelled(msg wire.Message) json.RawMessage {
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
 	was := string(msg.At(wire.PlaceCancelled))
+	if p.m.listens.drop(func(u *listener) bool { return u.port == p && string(u.id) == was }) {
+		return nil
+	}
 	for ours, b := range p.m.pending {
 		if b.port == p && string(b.was) == was {
 			return msg.With(map[wire.Place]json.RawMessage{wire.PlaceCancelled: json.RawMessage(ours)})
@@ -136,6 +176,7 @@ func (p *port) Close() error {
 		p.m.mu.Lock()
 		defer p.m.mu.Unlock()
 		delete(p.m.ports, p)
+		p.m.listens.drop(func(u *listener) bool { return u.port == p })
 		for _, known := range []map[string]borrowed{p.m.pending, p.m.tokens} {
 			for ours, b := range known {
 				if b.port == p {

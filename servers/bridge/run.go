@@ -5,9 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"maps"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -18,9 +16,6 @@ import (
 
 // Kind is the kind that a bridged server's record has.
 const Kind = "stdio"
-
-// MetaPID is the one key of a bridged server's metadata that does not come from the server (those are in package servers): the process id of its first child.
-const MetaPID = "child.pid"
 
 // Bounds of Run and of the end of what it made.
 const (
@@ -38,6 +33,8 @@ type RunOptions struct {
 	Env    []string  // KEY=VALUE, added to this process's environment
 	Dir    string    // the working directory; "": this process's
 	Stderr io.Writer // gets a copy of what every child writes to stderr, a piece of a line at a time; nil: none
+
+	Restart Restart // what becomes of a first child that ends by itself; "": OnFailure
 
 	Single       bool          // one child for all clients, see Stdio
 	MaxSessions  int           // see StdioOptions
@@ -66,6 +63,9 @@ func (o *RunOptions) withDefaults() (*RunOptions, *StdioOptions) {
 		s.Child.Stderr = &oneAtATime{w: c.Stderr}
 	}
 	s.Single = s.Single || c.Single
+	if c.Restart != "" {
+		s.Restart = c.Restart
+	}
 	if c.MaxSessions > 0 {
 		s.MaxSessions = c.MaxSessions
 	}
@@ -128,14 +128,12 @@ func Run(ctx context.Context, conn *bus.Conn, reg *registry.Registry, name strin
 	if err != nil {
 		return nil, err
 	}
-	metadata := map[string]string{MetaPID: strconv.Itoa(backend.Pid())}
-	maps.Copy(metadata, o.Metadata)
 	r := &Running{
 		backend: backend, host: servers.NewHost(conn, reg, &servers.HostOptions{Logger: o.Logger}), log: o.Logger.With("name", name),
 		asked: make(chan struct{}), done: make(chan struct{}),
 	}
 	r.serving, err = r.host.ServeBackend(ctx, name, backend, &servers.ServeOptions{
-		Kind: Kind, Groups: o.Groups, Labels: o.Labels, Metadata: metadata, Drain: drainPatience,
+		Kind: Kind, Groups: o.Groups, Labels: o.Labels, Metadata: o.Metadata, Drain: drainPatience,
 	})
 	if err != nil {
 		r.end()

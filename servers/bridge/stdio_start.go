@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/toolbus/toolbus/servers"
 	"github.com/toolbus/toolbus/servers/wire"
@@ -26,13 +25,17 @@ const (
 	idInitialize = `"toolbus-initialize"`
 )
 
-// initialise starts children until one is an MCP server.
-func (s *Stdio) initialise(ctx context.Context) (*Child, *servers.Info, error) {
+// initialise starts children until one is an MCP server. ask is how the first of them is asked. It waits for its turn among all starts of this process.
+func (s *Stdio) initialise(ctx context.Context, ask attempt) (*Child, *servers.Info, error) {
+	done, err := turn(ctx)
+	if err != nil {
+		return nil, nil, &StartError{Command: s.name(), Step: "start", Err: err}
+	}
+	defer done()
 	tooLong := fmt.Errorf("no answer within %s: %w", s.opts.StartTimeout, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.StartTimeout, tooLong)
 	defer cancel()
-	command := strings.Join(s.command, " ")
-	ask := askBoth
+	command := s.name()
 	for {
 		c, err := StartChild(ctx, s.command, &s.opts.Child)
 		if err != nil {

@@ -26,7 +26,7 @@ import (
 func quick() *StdioOptions {
 	return &StdioOptions{
 		Child:        ChildOptions{EOFGrace: time.Second, TermGrace: time.Second},
-		ProbeTimeout: 200 * time.Millisecond, StartTimeout: patience,
+		ProbeTimeout: 200 * time.Millisecond, StartTimeout: patience, Restart: Never,
 	}
 }
 

@@ -22,20 +22,21 @@ type tail struct {
 
 func newTail(max int) *tail { return &tail{max: max} }
 
-// add keeps one line, cleaned; an empty one is dropped.
-func (t *tail) add(line string) {
+// add keeps one line, cleaned, and returns it; an empty one is dropped.
+func (t *tail) add(line string) string {
 	line = clean(line, maxTailLine)
 	if line == "" || t.max <= 0 {
-		return
+		return line
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.lines) < t.max {
 		t.lines = append(t.lines, line)
-		return
+		return line
 	}
 	t.lines[t.next] = line
 	t.next = (t.next + 1) % t.max
+	return line
 }
 
 // last returns a copy of the kept lines, the newest at the end.
@@ -48,9 +49,9 @@ func (t *tail) last() []string {
 	return append(append([]string(nil), t.lines[t.next:]...), t.lines[:t.next]...)
 }
 
-// readFrom keeps the lines of r, and copies r to w when there is one, until r ends. A writer that fails is left out from then on.
-// However long a line is, no more than its beginning is held.
-func (t *tail) readFrom(r io.Reader, w io.Writer) {
+// readFrom keeps the lines of r, copies r to w and gives each line to each, where there are those, until r ends. A writer that fails is left out
+// from then on. However long a line is, no more than its beginning is held.
+func (t *tail) readFrom(r io.Reader, w io.Writer, each func(line string)) {
 	in := bufio.NewReaderSize(r, 4*maxTailLine)
 	var line []byte
 	for {
@@ -66,7 +67,9 @@ func (t *tail) readFrom(r io.Reader, w io.Writer) {
 		if err == bufio.ErrBufferFull {
 			continue
 		}
-		t.add(string(line))
+		if kept := t.add(string(line)); kept != "" && each != nil {
+			each(kept)
+		}
 		line = line[:0]
 		if err != nil {
 			return
