@@ -40,7 +40,7 @@ func (r *Registry) AwaitAny(ctx context.Context, names ...string) (Record, error
 func (r *Registry) awaited(ctx context.Context, w *watcher) (Record, error) {
 	for _, name := range w.names {
 		if rec, err := r.Whereis(name); err == nil {
-			return rec, nil
+			return *rec, nil
 		}
 	}
 	for {

@@ -43,7 +43,8 @@ func TestFollowTellsAStepAsOne(t *testing.T) {
 			rec.Kind = "last"
 		}
 		if i%7 == 0 { // it changes what it says, which is no change of owner
-			now, _ := v.whereis("calc")
+			found, _ := v.whereis("calc")
+			now := *found
 			now.Kind = fmt.Sprint(i)
 			v.apply(l.append(put(nameKey("calc"), encode(nameRecord{Record: now, V: recordVersion}))))
 		}

@@ -120,7 +120,7 @@ func (v *view) history(ctx context.Context, h kvstore.History, name string) (Pas
 	}
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	if now := v.names[name]; now != nil {
+	if now := v.names.find(name); now != nil {
 		ts.now(*now, v.claimed(now))
 	}
 	v.complete(ts)
@@ -144,7 +144,7 @@ func (v *view) past(ctx context.Context, h kvstore.History, t time.Time) (Past, 
 		ts.take(l)
 	}
 	v.mu.RLock()
-	for _, now := range v.names {
+	for _, now := range v.names.all() {
 		ts.now(*now, v.claimed(now))
 	}
 	v.complete(ts)

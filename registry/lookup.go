@@ -97,7 +97,7 @@ func (s *Snapshot) Revision() kvstore.Revision {
 }
 
 // Whereis, Describe, Names, List, Members, Groups, GroupsOf, Lease and Leases read as those of Registry do.
-func (s *Snapshot) Whereis(name string) (Record, error) { return s.v.whereis(name) }
+func (s *Snapshot) Whereis(name string) (*Record, error) { return s.v.whereis(name) }
 
 // Describe is Whereis with the groups filled in.
 func (s *Snapshot) Describe(name string) (Record, error) { return s.v.describe(name) }

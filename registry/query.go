@@ -135,7 +135,7 @@ func (v *view) patternSource(p Pattern) source {
 	case every:
 		return source{size: x.names.len(), exact: true, from: x.names.from}
 	case literal:
-		if v.names[p.text] == nil {
+		if v.names.find(p.text) == nil {
 			return listSource(nil, true)
 		}
 		return listSource([]string{p.text}, true)
@@ -173,7 +173,7 @@ func (v *view) sessionSource(session string) source {
 		if kind == kindReplica { // of a shared name, whose own record may be another's
 			name, _, _ = splitGroup(name)
 		}
-		if (kind == kindName || kind == kindReplica) && v.names[name] != nil {
+		if (kind == kindName || kind == kindReplica) && v.names.find(name) != nil {
 			names = append(names, name)
 		}
 	}
@@ -237,7 +237,7 @@ func (v *view) find(q Query) (Page, error) {
 		page.Records = make([]Record, 0, min(f.Limit, src.size))
 	}
 	for name := range src.from(f.After) {
-		rec := v.names[name]
+		rec := v.names.find(name)
 		if name == f.After || rec == nil || !src.exact && !f.match(rec) {
 			continue
 		}
@@ -274,7 +274,7 @@ func (v *view) counted(f *filter, src source) (n int) {
 		return src.size
 	}
 	for name := range src.from("") {
-		if rec := v.names[name]; rec != nil && f.match(rec) {
+		if rec := v.names.find(name); rec != nil && f.match(rec) {
 			n++
 		}
 	}

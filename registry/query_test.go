@@ -105,7 +105,7 @@ func TestFindIsWhatAScanFinds(t *testing.T) {
 				if src := w.v.source(&f); src.size < len(want) || src.exact && src.size != len(want) {
 					t.Fatalf("%+v: a source of %d names, exact %v, for %d", q, src.size, src.exact, len(want))
 				} else if len(want) > 0 {
-					sources[fmt.Sprint(src.exact, src.size == len(w.v.names))]++
+					sources[fmt.Sprint(src.exact, src.size == w.v.names.len())]++
 				}
 				if n, err := w.v.count(q); n != len(want) || err != nil {
 					t.Fatalf("%+v: counted %d (%v), want %d", q, n, err, len(want))
@@ -146,7 +146,7 @@ func checkIndex(t *testing.T, v *view) {
 	v.lockIndex()
 	defer v.mu.RUnlock()
 	want := newIndex()
-	for name, rec := range v.names {
+	for name, rec := range v.names.all() {
 		want.note(name, nil, rec)
 	}
 	want.settle()

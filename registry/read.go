@@ -6,23 +6,26 @@ import (
 	"strings"
 )
 
-// Whereis returns who holds name, from the view: a map look-up, no I/O. ErrNotFound if nobody does, ErrBadName if it is not a name.
-// The maps of the record are the view's own: do not change them. It may be called concurrently.
-func (r *Registry) Whereis(name string) (Record, error) { return r.view.whereis(name) }
+// Whereis returns who holds name, from the view: one look-up in memory, no I/O, no lock, no copy. ErrNotFound if nobody does, ErrBadName if it is not a
+// name: then the record is nil. It is the view's own and never changes, what comes after is another: do not change it. It may be called concurrently.
+func (r *Registry) Whereis(name string) (*Record, error) { return r.view.whereis(name) }
 
-func (v *view) whereis(name string) (Record, error) {
-	v.mu.RLock()
-	rec := v.names[name] // a name that is there is a name: only what is not has to be looked at
-	v.mu.RUnlock()
+func (v *view) whereis(name string) (*Record, error) {
+	rec, ok := v.names.read(name) // a name that is there is a name: only what is not has to be looked at
+	if !ok {                      // a step is being applied: before it or after it, never in the middle
+		v.mu.RLock()
+		rec = v.names.find(name)
+		v.mu.RUnlock()
+	}
 	if rec != nil {
-		return *rec, nil
+		return rec, nil
 	}
 	folded, err := ParseName(name)
 	if err != nil {
-		return Record{}, err
+		return nil, err
 	}
 	if folded == name {
-		return Record{}, ErrNotFound
+		return nil, ErrNotFound
 	}
 	return v.whereis(folded)
 }
@@ -31,11 +34,13 @@ func (v *view) whereis(name string) (Record, error) {
 func (r *Registry) Describe(name string) (Record, error) { return r.view.describe(name) }
 
 func (v *view) describe(name string) (Record, error) {
-	rec, err := v.whereis(name)
-	if err == nil {
-		rec.Groups = v.groupsOf(rec.Instance)
+	found, err := v.whereis(name)
+	if err != nil {
+		return Record{}, err
 	}
-	return rec, err
+	rec := *found
+	rec.Groups = v.groupsOf(rec.Instance)
+	return rec, nil
 }
 
 // Names lists all names, sorted.
@@ -44,7 +49,7 @@ func (r *Registry) Names() []string { return r.view.listNames() }
 func (v *view) listNames() []string {
 	v.lockIndex()
 	defer v.mu.RUnlock()
-	return slices.AppendSeq(make([]string, 0, len(v.names)), v.index.names.from(""))
+	return slices.AppendSeq(make([]string, 0, v.names.len()), v.index.names.from(""))
 }
 
 // List returns all registrations with the groups of their instances, sorted by name.
@@ -53,9 +58,9 @@ func (r *Registry) List() []Record { return r.view.list() }
 func (v *view) list() []Record {
 	v.lockIndex()
 	defer v.mu.RUnlock()
-	out := make([]Record, 0, len(v.names))
+	out := make([]Record, 0, v.names.len())
 	for name := range v.index.names.from("") {
-		out = append(out, v.withGroups(v.names[name]))
+		out = append(out, v.withGroups(v.names.find(name)))
 	}
 	return out
 }

@@ -122,9 +122,9 @@ func (g *Registration) sharedRecord() Record {
 	g.h.mu.Lock()
 	rep, ok := g.h.value.(*Replica)
 	g.h.mu.Unlock()
-	rec, err := g.h.session.r.Whereis(g.name)
-	if err != nil {
-		rec = Record{Name: g.name}
+	rec := Record{Name: g.name}
+	if found, err := g.h.session.r.Whereis(g.name); err == nil {
+		rec = *found
 	}
 	if ok {
 		rec.standFor(rep)

@@ -11,12 +11,12 @@ import (
 )
 
 // view is one process's copy of the log's state: the newest record of each key, and what of it is visible by the judge. Its zero value is not
-// ready; use newView. Readers take mu shared. Steps are applied by one goroutine.
+// ready; use newView. Readers take mu shared, but for those of one name. Steps are applied by one goroutine.
 type view struct {
 	mu      sync.RWMutex
 	records records
 	keys    map[string]map[string]struct{}  // session: the keys whose newest record is its
-	names   map[string]*Record              // visible
+	names   *directory                      // visible
 	groups  map[string]map[string]*Member   // visible: group, instance
 	joined  map[string]map[string]*Member   // visible: instance, group
 	holds   map[string]map[string]*Record   // visible: instance, its names: a session that hosts none may have many
@@ -54,7 +54,7 @@ func newView() *view {
 func (v *view) clear() {
 	v.records = records{}
 	v.keys = map[string]map[string]struct{}{}
-	v.names = map[string]*Record{}
+	v.names = newDirectory()
 	v.groups = map[string]map[string]*Member{}
 	v.joined = map[string]map[string]*Member{}
 	v.holds = map[string]map[string]*Record{}
@@ -85,6 +85,8 @@ func (v *view) apply(step kvstore.Step) (changes []change, newLog bool) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.names.begin()
+	defer v.names.end()
 	collapsed := step.Kind == kvstore.Snapshot && v.synced && !(v.log == "" && nothingCollapsed(step))
 	v.loading = step.Kind == kvstore.Snapshot && !v.synced
 	defer func() { v.loading = false }()
@@ -247,7 +249,7 @@ func endReason(c change) Reason {
 func (v *view) judgeName(name, key string, reason Reason, collapsed bool) {
 	e := v.records[key]
 	now := v.records.shown(e, v.sharer(name, e))
-	was := v.names[name]
+	was := v.names.find(name)
 	if was == now || was != nil && now != nil && was.Revision == now.Revision && was.Instance == now.Instance && was.Session == now.Session {
 		return
 	}
@@ -255,10 +257,8 @@ func (v *view) judgeName(name, key string, reason Reason, collapsed bool) {
 	if was != nil {
 		unlink(v.holds, was.Instance, name)
 	}
-	if now == nil {
-		delete(v.names, name)
-	} else {
-		v.names[name] = now
+	v.names.put(name, now)
+	if now != nil {
 		link(v.holds, now.Instance, name, now)
 	}
 	switch {

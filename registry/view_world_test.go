@@ -133,7 +133,7 @@ func (v *view) meaning() meaning {
 	m := noMeaning()
 	for _, name := range v.listNames() {
 		rec, _ := v.whereis(name)
-		m.names[name] = rec
+		m.names[name] = *rec
 		if rec, err := v.instance(rec.Instance); err == nil {
 			m.holds[rec.Instance] = rec.Name
 		}

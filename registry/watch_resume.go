@@ -117,7 +117,7 @@ func (v *view) since(key string, e *entry, since kvstore.Revision) (ev Event, ok
 	ev.Revision, ev.Time = last.revision, last.when()
 	switch kind {
 	case kindName:
-		rec := v.names[rest]
+		rec := v.names.find(rest)
 		switch {
 		case rec == nil:
 			ev.Kind, ev.Record, ev.Reason = Unregistered, Record{Name: rest}, v.endOf(e)

@@ -181,7 +181,7 @@ func (v *view) wanted(w *watcher) func(yield func(*Record) bool) {
 			names = []string{w.opts.Name}
 		case len(names) > 0:
 		case w.pattern.kind == every && w.selector.Empty():
-			for _, rec := range v.names {
+			for _, rec := range v.names.all() {
 				if !yield(rec) {
 					return
 				}
@@ -190,14 +190,14 @@ func (v *view) wanted(w *watcher) func(yield func(*Record) bool) {
 		default:
 			v.index.settle()
 			for name := range v.source(&filter{pattern: w.pattern, selector: w.selector}).from("") {
-				if rec := v.names[name]; rec != nil && !yield(rec) {
+				if rec := v.names.find(name); rec != nil && !yield(rec) {
 					return
 				}
 			}
 			return
 		}
 		for _, name := range names {
-			if rec := v.names[name]; rec != nil && !yield(rec) {
+			if rec := v.names.find(name); rec != nil && !yield(rec) {
 				return
 			}
 		}

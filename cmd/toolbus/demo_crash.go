@@ -127,8 +127,12 @@ func (s *demoState) reclaim(ctx context.Context) (time.Duration, string, error) 
 	if err != nil {
 		return 0, "", err
 	}
-	s.records["calculator"], err = s.nodes[0].reg.Whereis("calculator")
-	return line.Took, fmt.Sprintf("%s (pid %d): token %d, was %d", child.name, child.pid(), line.Token, s.token), err
+	now, err := s.nodes[0].reg.Whereis("calculator")
+	if err != nil {
+		return 0, "", err
+	}
+	s.records["calculator"] = *now
+	return line.Took, fmt.Sprintf("%s (pid %d): token %d, was %d", child.name, child.pid(), line.Token, s.token), nil
 }
 
 func (s *demoState) killNode(ctx context.Context) (time.Duration, string, error) {

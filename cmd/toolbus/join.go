@@ -64,13 +64,14 @@ func (e *env) askOwner(ctx context.Context, l *link, name, group string, in bool
 		return err
 	}
 	defer done()
-	owner, err := reg.Whereis(name)
+	held, err := reg.Whereis(name)
 	if errors.Is(err, registry.ErrNotFound) {
 		return e.noSuchName(name, reg.Names())
 	}
 	if err != nil {
 		return err
 	}
+	owner := *held
 	is := func() bool { return slices.Contains(reg.GroupsOf(owner.Instance), group) }
 	out := membership{header: head("Membership"), Scope: e.scope, Name: owner.Name, Group: group, Member: in, Changed: is() != in}
 	if out.Changed {

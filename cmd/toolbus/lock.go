@@ -97,7 +97,7 @@ func (e *env) claim(ctx context.Context, l *link, reg *registry.Registry, name s
 		err := registry.Probe(one, l.conn, e.scope, owner.Session)
 		cancel()
 		if err == nil {
-			return nil, &registry.NameTakenError{Name: name, Owner: owner}
+			return nil, &registry.NameTakenError{Name: name, Owner: *owner}
 		}
 	}
 	bounded, cancel := context.WithTimeout(ctx, e.timeout)

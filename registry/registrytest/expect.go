@@ -97,7 +97,7 @@ func wantHeld(t testing.TB, r *registry.Registry, name string, s *registry.Sessi
 	if rec.Session != s.ID() || rec.Name != name {
 		t.Fatalf("%s is held by %+v, want session %s", name, rec, s.ID())
 	}
-	return rec
+	return *rec
 }
 
 func wantNames(t testing.TB, r *registry.Registry, want ...string) {

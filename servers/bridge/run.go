@@ -160,7 +160,7 @@ func free(ctx context.Context, conn *bus.Conn, reg *registry.Registry, name stri
 	if registry.Probe(probe, conn, reg.Scope(), held.Session) != nil {
 		return ctx.Err() // killed a moment ago, perhaps: Register finds out
 	}
-	return &registry.NameTakenError{Name: name, Owner: held}
+	return &registry.NameTakenError{Name: name, Owner: *held}
 }
 
 // keep waits for the end of the child or of the name, or for Close, and then leaves.
