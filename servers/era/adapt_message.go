@@ -128,6 +128,9 @@ func request(id json.RawMessage, method string, params json.RawMessage) json.Raw
 
 // checkMeta is the refusal that the specification asks for where a modern request does not say what it must; nil if it does.
 func (a *Adapter) checkMeta(m wire.Message, meta object) json.RawMessage {
+	if meta.get(metaVersion) == nil {
+		return refusal(m.ID(), codeParams, "_meta lacks "+metaVersion)
+	}
 	if m.Version != ModernVersion {
 		supported, _ := json.Marshal(map[string]any{"supported": a.versions, "requested": m.Version}) // strings always can
 		return (&wire.Error{Code: codeVersion, Message: "unsupported protocol version", Data: supported}).Response(m.ID())
