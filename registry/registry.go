@@ -314,7 +314,10 @@ func (r *Registry) askCheck(c kvstore.Check) {
 }
 
 // backoff is a wait that grows, with jitter, so that many who fail together do not try again together.
-type backoff struct{ last, waited time.Duration }
+type backoff struct {
+	last, waited time.Duration
+	explained    bool // one refusal was tried again without a wait
+}
 
 func (b *backoff) reset() { *b = backoff{} }
 

@@ -240,6 +240,10 @@ func (r *Registry) settle(ctx context.Context, err error, wait *backoff) bool {
 		if conflict.Actual > r.Revision() {
 			return r.WaitFor(ctx, conflict.Actual) == nil
 		}
+		if conflict.Actual > conflict.Expected && !wait.explained { // the view has learned of it while the refusal was under way: no need to wait
+			wait.explained = true
+			return true
+		}
 		if wait.last > 0 || conflict.Expected != 0 && conflict.Actual == 0 {
 			r.askCheck(kvstore.CheckAll)
 		}
