@@ -36,11 +36,14 @@ var commands = []struct {
 	{groupUse, joinCommand},
 	{groupUse, leaveCommand},
 	{groupUse, historyCommand},
+	{groupMore, benchCommand},
 	{groupMore, versionCommand},
 	{groupMore, exitCodesTopic},
 	{"", demoNodeCommand},
 	{"", demoServerCommand},
 	{"", guardCommand},
+	{"", benchChildCommand},
+	{"", benchEchoCommand},
 }
 
 // root makes the program's command tree.

@@ -29,6 +29,7 @@ var arrows = map[string][]string{
 	"servers/bridge":        {"servers", "servers/wire", "registry", "bus", "kvstore"},
 	"servers/aggregate":     {"servers", "servers/wire", "registry"},
 	"cmd":                   {"servers", "registry", "bus", "kvstore"},
+	"cmd/toolbus":           {"bench", "servers", "registry", "bus", "kvstore"},
 	"bench":                 {"servers", "registry", "bus", "kvstore"},
 }
 
