@@ -30,6 +30,7 @@ var commands = []struct {
 	{groupUse, getCommand},
 	{groupUse, whereisCommand},
 	{groupUse, callCommand},
+	{groupUse, shimCommand},
 	{groupUse, groupsCommand},
 	{groupUse, watchCommand},
 	{groupUse, waitCommand},

@@ -126,7 +126,7 @@ func (e *env) explain(err error) *failure {
 // plain takes the names of our packages out of an error's text: they are for programmers.
 func plain(err error) string {
 	text := err.Error()
-	for _, p := range []string{"registry: ", "kvstore: ", "bus: ", "bridge: ", "wire: ", "servers: "} {
+	for _, p := range []string{"registry: ", "kvstore: ", "bus: ", "bridge: ", "wire: ", "servers: ", "shim: "} {
 		text = strings.ReplaceAll(text, p, "")
 	}
 	return text

@@ -26,6 +26,7 @@ var arrows = map[string][]string{
 	"servers/wire":          {"bus"},
 	"servers/gateway":       {"servers", "servers/wire", "registry", "bus", "kvstore"},
 	"servers/era":           {"servers/wire"},
+	"servers/shim":          {"servers", "servers/wire", "servers/era", "registry", "bus", "kvstore"},
 	"servers/bridge":        {"servers", "servers/wire", "registry", "bus", "kvstore"},
 	"servers/aggregate":     {"servers", "servers/wire", "registry"},
 	"cmd":                   {"servers", "registry", "bus", "kvstore"},

@@ -213,6 +213,9 @@ func (m Message) Notification() bool { return m.method && m.id.to == 0 }
 // Response tells whether the message answers a request.
 func (m Message) Response() bool { return !m.method && (m.result || m.failure) }
 
+// Failed tells whether a response is an error.
+func (m Message) Failed() bool { return m.failure }
+
 // Target is the tool, prompt or resource that the message is about, "" if its method has none. The error says that it cannot
 // be told for certain.
 func (m Message) Target() (string, error) {
