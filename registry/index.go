@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -33,6 +34,7 @@ const (
 type move struct {
 	name     string
 	was, now *Record
+	place    int // among the moves
 }
 
 func newIndex() *index {
@@ -47,7 +49,7 @@ func newIndex() *index {
 const maxMoved = 4096
 
 // note takes in that a name has another record, to be settled later.
-func (x *index) note(name string, was, now *Record) { x.moved = append(x.moved, move{name, was, now}) }
+func (x *index) note(name string, was, now *Record) { x.moved = append(x.moved, move{name, was, now, len(x.moved)}) }
 
 // limit settles the moves where they have become too many to wait for a reader.
 func (x *index) limit() {
@@ -74,7 +76,7 @@ func (x *index) settle() {
 	}
 	many := len(x.moved) > 64
 	if many {
-		slices.SortStableFunc(x.moved, func(a, b move) int { return strings.Compare(a.name, b.name) })
+		slices.SortFunc(x.moved, func(a, b move) int { return cmp.Or(strings.Compare(a.name, b.name), a.place-b.place) })
 	}
 	for _, m := range x.moved {
 		switch {
@@ -86,7 +88,7 @@ func (x *index) settle() {
 		x.turn(m)
 	}
 	if many {
-		slices.SortStableFunc(x.moved, func(a, b move) int { return compareEndings(a.name, b.name) })
+		slices.SortFunc(x.moved, func(a, b move) int { return cmp.Or(compareEndings(a.name, b.name), a.place-b.place) })
 	}
 	for _, m := range x.moved {
 		switch {

@@ -3,6 +3,8 @@ package registry
 import (
 	"encoding/json"
 	"fmt"
+	"runtime"
+	"sync"
 	"time"
 	"unique"
 
@@ -174,6 +176,29 @@ type entry struct {
 
 // shared returns one copy of a text that many records have: a view of a hundred thousand names has few sessions, nodes and hosts.
 func shared(text string) string { return unique.Make(text).Value() }
+
+// decodeAll decodes the entries of a step: many of them, which only a snapshot has, by as many goroutines as there are processors.
+func decodeAll(entries []kvstore.Entry) []*entry {
+	decoded := make([]*entry, len(entries))
+	const few = 2 * kvstore.MaxBatch
+	if len(entries) <= few {
+		for i, e := range entries {
+			decoded[i] = decode(e)
+		}
+		return decoded
+	}
+	var all sync.WaitGroup
+	part := (len(entries) + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0)
+	for from := 0; from < len(entries); from += part {
+		all.Go(func() {
+			for i, e := range entries[from:min(from+part, len(entries))] {
+				decoded[from+i] = decode(e)
+			}
+		})
+	}
+	all.Wait()
+	return decoded
+}
 
 // decode turns an entry of the log into one of the view. It never fails: what is wrong with a record is in bad.
 func decode(e kvstore.Entry) *entry {

@@ -79,16 +79,18 @@ type change struct {
 // apply takes one step into the view, as a whole, and tells the watchers. It returns what changed, in the order of revisions for an Append, and
 // whether the log is another than before.
 func (v *view) apply(step kvstore.Step) (changes []change, newLog bool) {
-	decoded := make([]*entry, len(step.Entries)) // outside of the lock
-	for i, e := range step.Entries {
-		decoded[i] = decode(e)
-	}
+	decoded := decodeAll(step.Entries) // outside of the lock
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.names.begin()
 	defer v.names.end()
 	collapsed := step.Kind == kvstore.Snapshot && v.synced && !(v.log == "" && nothingCollapsed(step))
 	v.loading = step.Kind == kvstore.Snapshot && !v.synced
+	first := len(v.records) == 0
+	if first {
+		v.records = make(records, len(decoded))
+		changes = make([]change, 0, len(decoded))
+	}
 	defer func() { v.loading = false }()
 	newLog = v.log != "" && step.Log != v.log
 	why := Reason("")
@@ -105,7 +107,7 @@ func (v *view) apply(step kvstore.Step) (changes []change, newLog bool) {
 		}
 		v.synced, v.whole = true, step.Revision
 	}
-	if step.Kind == kvstore.Snapshot || newLog {
+	if !first && (step.Kind == kvstore.Snapshot || newLog) {
 		have := make(map[string]struct{}, len(decoded))
 		for _, e := range decoded {
 			have[e.key] = struct{}{}
@@ -138,7 +140,7 @@ func (v *view) apply(step kvstore.Step) (changes []change, newLog bool) {
 	if newLog || step.Revision > v.revision {
 		v.revision = step.Revision
 	}
-	v.judge(changes, why, collapsed)
+	v.judge(changes, why, collapsed, first)
 	return changes, newLog
 }
 
@@ -162,9 +164,10 @@ func (v *view) remember(e *entry) {
 	keys[e.key] = struct{}{}
 }
 
-// judge brings what is visible up to date after changes and tells the watchers. A lease that came or went moves every record of its session.
-func (v *view) judge(changes []change, why Reason, collapsed bool) {
-	var order []string // name and group keys, as they changed
+// judge brings what is visible up to date after changes and tells the watchers. A lease that came or went moves every record of its session; at first
+// they are all among the changes.
+func (v *view) judge(changes []change, why Reason, collapsed, first bool) {
+	order := make([]string, 0, len(changes)) // name and group keys, as they changed
 	affected := make(map[string]Reason, len(changes))
 	touch := func(key string, reason Reason, over bool) {
 		if _, ok := affected[key]; !ok {
@@ -189,6 +192,9 @@ func (v *view) judge(changes []change, why Reason, collapsed bool) {
 			} else if _, was := v.leases[session]; was {
 				delete(v.leases, session)
 				v.fire(c.key, reason)
+			}
+			if first {
+				continue
 			}
 			for _, key := range slices.Sorted(maps.Keys(v.keys[session])) {
 				touch(key, reason, false)
