@@ -26,6 +26,7 @@ var commands = []struct {
 	{groupStart, upCommand},
 	{groupServe, runCommand},
 	{groupServe, lockCommand},
+	{groupServe, gatewayCommand},
 	{groupUse, lsCommand},
 	{groupUse, getCommand},
 	{groupUse, whereisCommand},

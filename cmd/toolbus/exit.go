@@ -10,6 +10,7 @@ import (
 	"github.com/toolbus/toolbus/kvstore"
 	"github.com/toolbus/toolbus/registry"
 	"github.com/toolbus/toolbus/servers/bridge"
+	"github.com/toolbus/toolbus/servers/gateway"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -99,6 +100,8 @@ var errorClasses = []struct {
 	{registry.ErrNotSynced, classUnreachable},
 	{kvstore.ErrUnavailable, classUnreachable},
 	{kvstore.ErrBusy, classUnreachable},
+	{gateway.ErrExposed, classUsage},
+	{gateway.ErrAddress, classUsage},
 	{bridge.ErrStart, classInternal},
 	{bridge.ErrExited, classInternal},
 	{context.DeadlineExceeded, classTimeout},

@@ -12,6 +12,7 @@ import (
 	"github.com/toolbus/toolbus/kvstore"
 	"github.com/toolbus/toolbus/registry"
 	"github.com/toolbus/toolbus/servers/bridge"
+	"github.com/toolbus/toolbus/servers/gateway"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -59,6 +60,8 @@ var hintByError = []struct {
 	{bus.ErrElectionTimeout, "give all nodes of a cluster the same --election-timeout"},
 	{bus.ErrBadOptions, "see `toolbus up --help`"},
 	{bus.ErrDisconnected, "the connection to NATS was lost on the way; try again"},
+	{gateway.ErrExposed, "toolbus gateway --listen HOST:PORT --token-file FILE --allow-host NAME; without them it serves this machine only"},
+	{gateway.ErrAddress, "something listens there already, or that is no address of this machine: choose another HOST:PORT"},
 	{bridge.ErrStart, "run the command by itself to see what it says; an MCP server waits on stdin without a word"},
 	{bridge.ErrExited, "run the command by itself to see what it says, or with -v to see more here"},
 	{wire.ErrUnknown, "the call may have been carried out; look before you repeat it"},
@@ -126,7 +129,7 @@ func (e *env) explain(err error) *failure {
 // plain takes the names of our packages out of an error's text: they are for programmers.
 func plain(err error) string {
 	text := err.Error()
-	for _, p := range []string{"registry: ", "kvstore: ", "bus: ", "bridge: ", "wire: ", "servers: ", "shim: "} {
+	for _, p := range []string{"registry: ", "kvstore: ", "bus: ", "bridge: ", "wire: ", "servers: ", "shim: ", "gateway: "} {
 		text = strings.ReplaceAll(text, p, "")
 	}
 	return text

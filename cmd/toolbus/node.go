@@ -31,6 +31,8 @@ type running struct {
 	reg  *registry.Registry
 	info kvstore.Info
 	stop func() error // of the announcement
+
+	gateway *runningGateway // nil: none was asked for
 }
 
 // startNode starts a node and the keeper on it. A cluster that starts for the first time is waited for, and note says for whom.
@@ -163,11 +165,14 @@ func (r *running) close(ctx context.Context) error {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
+		var err error
+		if r.gateway != nil {
+			err = r.gateway.stop()
+		}
 		if r.stop != nil {
 			_ = r.stop() // a service that is not withdrawn ends with the connection
 		}
-		err := r.reg.Close(ctx)
-		err = errors.Join(err, r.conn.Close())
+		err = errors.Join(err, r.reg.Close(ctx), r.conn.Close())
 		if r.node != nil {
 			err = errors.Join(err, r.node.Shutdown(ctx))
 		}

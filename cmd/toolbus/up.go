@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/toolbus/toolbus/bus"
+	"github.com/toolbus/toolbus/servers/gateway"
 )
 
 // upFlags are what `up` is told.
@@ -21,6 +22,7 @@ type upFlags struct {
 	nats                       string
 	election, ttl              time.Duration
 	urlFile                    string
+	gateway                    gatewayFlags
 }
 
 func upCommand(e *env) *cobra.Command {
@@ -48,15 +50,26 @@ func upCommand(e *env) *cobra.Command {
 	fs.StringVar(&f.nats, "nats", "", "no node: keep the scope on the NATS at `URL`")
 	fs.DurationVar(&f.election, "election-timeout", 0, "longest wait for a lost leader, the same on all nodes; longer over wide areas (default "+bus.DefaultElectionTimeout.String()+")")
 	fs.DurationVar(&f.ttl, "ttl", 0, "how long an owner may be silent, for a scope that is made now (default 6s, with --nats 20s)")
+	fs.StringVar(&f.gateway.listen, "gateway", "", "serve MCP over HTTP as well, at `HOST:PORT`, as `toolbus gateway` does: "+gateway.DefaultAddress+" is usual")
+	f.gateway.add(fs)
 	fs.StringVar(&f.urlFile, "url-file", "", "write the URL to `FILE` once the node can be used")
 	return cmd
 }
 
 // up runs until a signal comes or the server under it is gone.
 func (e *env) up(ctx context.Context, f upFlags, given func(flag string) bool) error {
+	opts, err := f.gatewayOptions(e, given)
+	if err != nil {
+		return err
+	}
 	r, err := e.startUp(ctx, &f, given)
 	if err != nil {
 		return err
+	}
+	if opts != nil {
+		if r.gateway, err = e.startGateway(ctx, r.conn, r.reg, f.gateway.listen, opts); err != nil {
+			return errors.Join(err, r.close(ctx))
+		}
 	}
 	if f.urlFile != "" {
 		if err := writeWhole(f.urlFile, r.url(f)+"\n"); err != nil {
@@ -64,8 +77,14 @@ func (e *env) up(ctx context.Context, f upFlags, given func(flag string) bool) e
 		}
 	}
 	e.upNotes(r, f)
+	var failed <-chan error
+	if r.gateway != nil {
+		failed = r.gateway.failed
+	}
 	select {
 	case <-ctx.Done():
+	case err := <-failed:
+		return errors.Join(err, r.close(ctx))
 	case <-r.lost():
 		_ = r.close(ctx)
 		return fail(classUnreachable, "its log says why; start it again with the same --dir", "the node's server has stopped")
@@ -75,6 +94,19 @@ func (e *env) up(ctx context.Context, f upFlags, given func(flag string) bool) e
 		e.note("not all could be closed in good order: %s", plain(err))
 	}
 	return interrupted(ctx)
+}
+
+// gatewayOptions are those of the gateway beside the node, nil if there is to be none.
+func (f *upFlags) gatewayOptions(e *env, given func(string) bool) (*gateway.Options, error) {
+	if f.gateway.listen != "" {
+		return f.gateway.options(e)
+	}
+	for _, flag := range []string{"token-file", "allow-host", "max-body"} {
+		if given(flag) {
+			return nil, usage("toolbus up --gateway "+gateway.DefaultAddress, "--%s needs --gateway", flag)
+		}
+	}
+	return nil, nil
 }
 
 func (e *env) startUp(ctx context.Context, f *upFlags, given func(string) bool) (*running, error) {
@@ -180,6 +212,9 @@ func (e *env) upNotes(r *running, f upFlags) {
 		e.note("node %s is up at %s, one of %d, scope %s, data in %s", f.name, r.node.URL(), len(f.join), e.scope, f.dir)
 	default:
 		e.note("node %s is up at %s, scope %s, data in %s", f.name, r.node.URL(), e.scope, f.dir)
+	}
+	if r.gateway != nil {
+		e.note("MCP over HTTP at %s/s/NAME/mcp", r.gateway.url)
 	}
 	for _, w := range r.warnings(f.ttl) {
 		e.note("! %s", w)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/toolbus/toolbus/servers/wire"
 )
@@ -51,9 +52,9 @@ func (g *Gateway) failed(w http.ResponseWriter, r *http.Request, id json.RawMess
 		sessionGone(w)
 	case ok:
 		writeJSON(w, statusOf(e.Code, false), e.Response(id))
-	case r.Context().Err() != nil && g.ctx.Err() == nil: // nobody is there to be told
-	case g.ctx.Err() != nil:
+	case g.staying.Err() != nil:
 		http.Error(w, "the gateway is closing", http.StatusServiceUnavailable)
+	case r.Context().Err() != nil: // nobody is there to be told
 	default:
 		g.log.Warn("the bus failed", "err", err)
 		writeJSON(w, http.StatusBadGateway, wire.NewError(wire.CodeUnknown, strings.TrimPrefix(err.Error(), "wire: "), wire.Facts{}).Response(id))
@@ -118,6 +119,7 @@ func errorCode(answer []byte) int {
 // kind says how a stream is passed on.
 type kind struct {
 	modern bool
+	calls  bool // its client has only this connection: it is waited for when the gateway is closing
 	prime  bool // the client can go on from an event without data
 	stream bool // never one JSON answer, even if it comes at once
 	open   bool // a stream without an answer: the client listens
@@ -126,16 +128,17 @@ type kind struct {
 // relay answers a request with what s says: as JSON where the answer comes soon and alone, else as a stream of events. It closes s.
 func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, id json.RawMessage, s stream, k kind) {
 	defer s.close()
-	ctx := r.Context()
-	soon, cancel := context.WithTimeout(ctx, g.answers)
-	first, err := s.read(soon)
-	late := err != nil && soon.Err() != nil && ctx.Err() == nil
-	cancel()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	if !k.calls {
+		defer context.AfterFunc(g.staying, cancel)()
+	}
+	first, late, err := readWithin(ctx, s, g.answers)
 	switch {
-	case err != nil && !late && (err != io.EOF || !k.open):
+	case err != nil && (err != io.EOF || !k.open):
 		g.failed(w, r, id, err)
 		return
-	case err == nil && first.last:
+	case first.last:
 		code := errorCode(first.msg)
 		switch {
 		case code == wire.CodeNoSession && !k.modern:
@@ -146,48 +149,48 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, id json.RawMessa
 			return
 		}
 	}
-	e, err := newEventWriter(w, g.opts.Stall)
-	if err != nil {
+	e, failure := newEventWriter(w, g.opts.Stall)
+	if at := s.position(); failure == nil && late && k.prime && at != "" {
+		failure = e.prime(at, g.opts.Retry)
+	} else if failure == nil && late {
+		failure = e.comment("wait")
+	}
+	for one := first; failure == nil && err == nil; {
+		if one.msg != nil {
+			if k.modern { // a stream that breaks is not gone on with
+				one.id = ""
+			}
+			failure = e.event(one.id, one.msg)
+		}
+		if one.last || failure != nil {
+			break
+		}
+		if one, late, err = readWithin(ctx, s, g.opts.KeepAlive); late {
+			failure = e.comment("still here")
+		}
+	}
+	if failure != nil {
+		g.log.Debug("a stream was cut off", "err", failure, "from", r.RemoteAddr)
+	}
+	if err == nil || err == io.EOF || ctx.Err() != nil || k.open || failure != nil {
 		return
 	}
-	if at := s.position(); k.prime && late && at != "" {
-		err = e.prime(at, g.opts.Retry)
-	} else if k.open && late {
-		err = e.comment("listening")
+	last, ok := errors.AsType[*wire.Error](err) // the bus has no more for this request: that must not be silence
+	if !ok {
+		last = wire.NewError(wire.CodeUnknown, strings.TrimPrefix(err.Error(), "wire: "), wire.Facts{})
 	}
-	say := func(one event) error {
-		if k.modern { // a stream that breaks is not gone on with
-			one.id = ""
-		}
-		return e.event(one.id, one.msg)
+	_ = e.event("", last.Response(id))
+}
+
+// readWithin reads the next event. late: there was none within d, and there may be one.
+func readWithin(ctx context.Context, s stream, d time.Duration) (e event, late bool, err error) {
+	soon, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	e, err = s.read(soon)
+	if err != nil && soon.Err() != nil && ctx.Err() == nil {
+		return event{}, true, nil
 	}
-	if first.msg != nil && err == nil {
-		err = say(first)
-	}
-	for ended := !late && (first.last || first.msg == nil); err == nil && !ended; {
-		var next event
-		quiet, cancel := context.WithTimeout(ctx, g.opts.KeepAlive)
-		next, err = s.read(quiet)
-		silent := err != nil && quiet.Err() != nil && ctx.Err() == nil
-		cancel()
-		switch {
-		case silent:
-			err = e.comment("still here")
-		case err == nil:
-			err = say(next)
-			ended = next.last
-		case ctx.Err() != nil || k.open || err == io.EOF:
-		default: // the bus has no more for this request: that must not be silence
-			failure, ok := errors.AsType[*wire.Error](err)
-			if !ok {
-				failure = wire.NewError(wire.CodeUnknown, strings.TrimPrefix(err.Error(), "wire: "), wire.Facts{})
-			}
-			_ = e.event("", failure.Response(id))
-		}
-	}
-	if err != nil && err != io.EOF {
-		g.log.Debug("a stream was cut off", "err", err, "from", r.RemoteAddr)
-	}
+	return e, false, err
 }
 
 // unhurried writes a JSON answer to a client that may be slow.

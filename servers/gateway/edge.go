@@ -15,6 +15,9 @@ type far interface {
 	open(ctx context.Context, t wire.Target, initialize json.RawMessage) (answer json.RawMessage, id string, err error)
 	// session reaches one that may have been opened by any process. wire.ErrNoSession: the id cannot be one of t.
 	session(t wire.Target, id string) (session, error)
+	// healthy tells whether the bus can be reached now.
+	healthy() bool
+	close() error
 }
 
 // session is a legacy session, wherever it was opened. Its methods fail with wire.ErrNoSession once it has ended.

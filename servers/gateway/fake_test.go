@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/toolbus/toolbus/servers/wire"
@@ -24,6 +25,7 @@ type fakeBus struct {
 	got       []string // what came without wanting an answer
 	cancelled int
 	asked     map[string]int // requests by method
+	ill       atomic.Bool
 }
 
 func newFakeBus() *fakeBus {
@@ -93,6 +95,10 @@ func (b *fakeBus) session(_ wire.Target, id string) (session, error) {
 	}
 	return s, nil
 }
+
+func (b *fakeBus) healthy() bool { return !b.ill.Load() }
+
+func (b *fakeBus) close() error { return nil }
 
 type fakeSession struct {
 	bus     *fakeBus

@@ -39,11 +39,15 @@ type Gateway struct {
 	log     *slog.Logger
 	answers time.Duration // how long an answer may take until it becomes a stream
 
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	staying context.Context // ends with leave
+	left    context.CancelFunc
+
 	mu     sync.Mutex
 	closed bool
-	work   sync.WaitGroup
+	active sync.WaitGroup // requests
+	work   sync.WaitGroup // everything else
 }
 
 // answerWithin is how long an answer is waited for before the response becomes a stream of events. An instance says within 100 ms that it has the call, or that
@@ -73,6 +77,7 @@ func newGateway(far far, opts *Options) *Gateway {
 	}
 	g.params = newParamRules(far, g.spawn)
 	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.staying, g.left = context.WithCancel(g.ctx)
 	return g
 }
 
@@ -86,14 +91,15 @@ func orElse(d, otherwise time.Duration) time.Duration {
 // ServeHTTP answers one request. It returns at the latest when the Gateway is closed.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
-	if g.closed {
+	if g.staying.Err() != nil {
 		g.mu.Unlock()
+		w.Header().Set("Connection", "close")
 		http.Error(w, "the gateway is closing", http.StatusServiceUnavailable)
 		return
 	}
-	g.work.Add(1)
+	g.active.Add(1)
 	g.mu.Unlock()
-	defer g.work.Done()
+	defer g.active.Done()
 
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -101,6 +107,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(ctx)
 
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if r.URL.Path == "/healthz" { // a balancer knows neither names nor tokens
+		g.health(w)
+		return
+	}
 	if !g.admitted(w, r) {
 		return
 	}
@@ -115,7 +125,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case http.MethodGet:
 		g.get(w, r, at)
 	case http.MethodDelete:
-		g.delete(w, r, at)
+		g.end(w, r, at)
 	default:
 		notAllowed(w, "GET, POST, DELETE")
 	}
@@ -146,12 +156,21 @@ func (g *Gateway) spawn(f func(ctx context.Context)) bool {
 	return true
 }
 
+// leave takes no more requests, and ends the streams whose clients can go on elsewhere.
+func (g *Gateway) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock() // whoever is not counted yet sees it
+	g.left()
+}
+
 // Close ends every request that is being answered and waits for them. Sessions go on: another gateway can serve them.
 func (g *Gateway) Close() error {
+	g.leave()
 	g.mu.Lock()
 	g.closed = true
 	g.mu.Unlock()
 	g.cancel()
+	g.active.Wait()
 	g.work.Wait()
-	return nil
+	return g.far.close()
 }

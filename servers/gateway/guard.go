@@ -52,7 +52,7 @@ func (g *Gateway) admitted(w http.ResponseWriter, r *http.Request) bool {
 }
 
 func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, status int, why string) {
-	g.log.Warn("refused", "status", status, "why", why, "host", r.Host, "origin", r.Header.Get("Origin"), "from", r.RemoteAddr)
+	g.log.Info("refused", "status", status, "why", why, "host", r.Host, "origin", r.Header.Get("Origin"), "from", r.RemoteAddr)
 	http.Error(w, why, status)
 }
 

@@ -123,8 +123,8 @@ func (g *Gateway) get(w http.ResponseWriter, r *http.Request, at wire.Target) {
 	}
 }
 
-// delete ends a session.
-func (g *Gateway) delete(w http.ResponseWriter, r *http.Request, at wire.Target) {
+// end ends a session.
+func (g *Gateway) end(w http.ResponseWriter, r *http.Request, at wire.Target) {
 	if r.Header.Get(headerVersion) >= firstModern {
 		notAllowed(w, "POST")
 		return

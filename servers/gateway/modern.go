@@ -42,7 +42,7 @@ func (g *Gateway) modern(w http.ResponseWriter, r *http.Request, at wire.Target,
 		g.failed(w, r, m.ID(), err)
 		return
 	}
-	g.relay(w, r, m.ID(), s, kind{modern: true})
+	g.relay(w, r, m.ID(), s, kind{modern: true, calls: m.Method != "subscriptions/listen"})
 }
 
 // checkHeaders tells what in the headers does not say what the body says: those on the way decide by the headers, the server by the body.

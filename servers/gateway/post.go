@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/toolbus/toolbus/servers/wire"
 )
@@ -90,7 +91,9 @@ func accepts(r *http.Request) (asJSON, asStream bool) {
 
 // body reads the whole body, in one piece where its length is known.
 func (g *Gateway) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	limited := http.MaxBytesReader(w, r.Body, g.opts.MaxBody)
+	control := http.NewResponseController(w)
+	defer control.SetReadDeadline(time.Time{})
+	limited := &patientBody{http.MaxBytesReader(w, r.Body, g.opts.MaxBody).Read, control, g.opts.Stall}
 	if r.ContentLength > g.opts.MaxBody {
 		return nil, &http.MaxBytesError{Limit: g.opts.MaxBody}
 	}

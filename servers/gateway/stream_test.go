@@ -12,8 +12,17 @@ import (
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
-// next waits for the next event of a stream; false at its end.
+// next waits for the next event of a stream that is no comment; false at its end.
 func next(t *testing.T, from <-chan [2]string) (e [2]string, ok bool) {
+	t.Helper()
+	for {
+		if e, ok = line(t, from); !strings.HasPrefix(e[1], ":") {
+			return e, ok
+		}
+	}
+}
+
+func line(t *testing.T, from <-chan [2]string) (e [2]string, ok bool) {
 	t.Helper()
 	select {
 	case e, ok = <-from:
@@ -130,8 +139,8 @@ func TestListeningAndItsSignsOfLife(t *testing.T) {
 	s := newSite(t, &Options{KeepAlive: 20 * time.Millisecond})
 	session := s.open(t)
 	from := events(s.ask(t, "GET", "/s/weather/mcp", "", session, "Mcp-Protocol-Version: 2025-06-18"))
-	for _, want := range []string{": listening", ": still here", ": still here"} {
-		if e, _ := next(t, from); e[1] != want {
+	for _, want := range []string{": wait", ": still here", ": still here"} {
+		if e, _ := line(t, from); e[1] != want {
 			t.Fatalf("got %q, want %q", e, want)
 		}
 	}
@@ -139,15 +148,8 @@ func TestListeningAndItsSignsOfLife(t *testing.T) {
 	down := s.bus.sessions["instance.s0"].down
 	s.bus.mu.Unlock()
 	down.put(event{msg: []byte("{\"jsonrpc\":\"2.0\",\n\"method\":\"notifications/x\"}")})
-	for {
-		e, _ := next(t, from)
-		if strings.HasPrefix(e[1], ":") {
-			continue
-		}
-		if e != [2]string{"d:1", `{"jsonrpc":"2.0", "method":"notifications/x"}`} {
-			t.Errorf("got %q", e)
-		}
-		return
+	if e, _ := next(t, from); e != [2]string{"d:1", `{"jsonrpc":"2.0", "method":"notifications/x"}`} {
+		t.Errorf("got %q", e)
 	}
 }
 
@@ -184,7 +186,7 @@ func TestCloseEndsStreams(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if body := text(t, resp); !strings.HasPrefix(body, ": listening") {
+	if body := text(t, resp); !strings.HasPrefix(body, ": wait") {
 		t.Errorf("got %q", body)
 	}
 	if resp := s.ask(t, "POST", "/s/weather/mcp", initLegacy); resp.StatusCode != http.StatusServiceUnavailable {
@@ -200,8 +202,7 @@ func TestStalledClientIsCutOff(t *testing.T) {
 	}
 	resp := s.ask(t, "POST", "/s/weather/mcp", listModern, "Mcp-Protocol-Version: 2026-07-28", "Mcp-Method: tools/list")
 	done := make(chan error, 1)
-	s.spawn(func(context.Context) {}) // Close waits for the request below
-	go func() { s.work.Wait(); done <- nil }()
+	go func() { s.active.Wait(); done <- nil }()
 	select {
 	case <-done:
 	case <-time.After(patience):
