@@ -33,6 +33,9 @@ func (s *Session) claim(ctx context.Context, wants []want, conflict Conflict) er
 		if err := s.Err(); err != nil {
 			return err
 		}
+		if err := withdrawn(wants); err != nil {
+			return err
+		}
 		ops, blocked := s.plan(wants, conflict)
 		if blocked.held != nil || blocked.heir != nil {
 			if err := r.standing(ctx, blocked, conflict); err != nil {
@@ -86,6 +89,16 @@ func (s *Session) plan(wants []want, conflict Conflict) (ops []kvstore.Op, block
 		ops = append(ops, kvstore.Op{Key: w.at(), Value: w.value(judged.held), Revision: judged.expect})
 	}
 	return ops, claim{}
+}
+
+// withdrawn says why the place that an election would remove is not the session's any more: who has left the queue does not claim.
+func withdrawn(wants []want) error {
+	for _, w := range wants {
+		if w.remove && w.h.error() != nil {
+			return w.h.error()
+		}
+	}
+	return nil
 }
 
 // electing tells whether a claim is that of the heir itself: it removes its own place in the queue.

@@ -23,6 +23,7 @@ type Standby struct {
 
 	mu      sync.Mutex
 	running bool
+	claimed chan struct{} // closed when the claim that runs has been decided
 	reg     *Registration
 }
 
@@ -145,12 +146,26 @@ func (b *Standby) Position() (ahead int, ok bool) {
 	return max(ahead, 0), ahead >= 0
 }
 
-// Withdraw leaves the queue. After an election it does nothing: the registration is to be given up then.
+// Withdraw leaves the queue. After an election it does nothing: the registration is to be given up then. An election that is under way is
+// waited for, so that after Withdraw has returned without an error, Elected says for good whether the session holds the name.
 func (b *Standby) Withdraw(ctx context.Context) error {
-	if b.Err() != nil {
+	if b.Err() == nil {
+		if err := b.session.release(ctx, []*holding{b.h}, ReasonLeft, ErrUnregistered); err != nil {
+			return err
+		}
+	}
+	b.mu.Lock()
+	claimed := b.claimed
+	b.mu.Unlock()
+	if claimed == nil {
 		return nil
 	}
-	return b.session.release(ctx, []*holding{b.h}, ReasonLeft, ErrUnregistered)
+	select {
+	case <-claimed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Standbys lists who stands by for a name, in the order of the queue.
@@ -188,8 +203,12 @@ func (b *Standby) look() {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.running && b.reg == nil {
-		b.running = b.session.r.spawn(b.succeed)
+	if b.running || b.reg != nil {
+		return
+	}
+	claimed := make(chan struct{})
+	if b.running = b.session.r.spawn(func() { b.succeed(claimed) }); b.running {
+		b.claimed = claimed
 	}
 }
 
@@ -200,12 +219,13 @@ func (b *Standby) turn() bool {
 }
 
 // succeed claims the name and leaves the queue, in one step. If somebody else has it by then (nobody but one who takes it by force), it goes on waiting.
-func (b *Standby) succeed() {
+func (b *Standby) succeed(claimed chan<- struct{}) {
 	s := b.session
 	err := b.claim(s.r.ctx)
 	b.mu.Lock()
 	b.running = false
 	b.mu.Unlock()
+	close(claimed)
 	if err == nil {
 		s.r.log.Info("elected", "name", b.p.name, "session", s.id)
 		return
