@@ -34,6 +34,10 @@ type ServeOptions struct {
 	Metadata map[string]string // shown with the name, besides what the server says of itself
 	Labels   map[string]string
 
+	// Digest shares the name with other servers of the same specification, see registry.RegisterOptions: each call goes to one of them. What is shown with
+	// the name is then what one of them showed last.
+	Digest string
+
 	// Drain is how long the calls in flight may go on when the server is closed and its name given up already (0: they end at once, and are told).
 	Drain time.Duration
 

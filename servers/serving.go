@@ -54,7 +54,7 @@ func (s *Serving) take(ctx context.Context, session *registry.Session) error {
 		return nil
 	}
 	registration, err := session.Register(ctx, s.name, &registry.RegisterOptions{
-		Instance: s.instance, Kind: s.opts.Kind, Groups: groups, Metadata: metadata, Labels: s.opts.Labels,
+		Instance: s.instance, Kind: s.opts.Kind, Groups: groups, Metadata: metadata, Labels: s.opts.Labels, Digest: s.opts.Digest,
 	})
 	if err != nil {
 		return err

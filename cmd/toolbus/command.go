@@ -27,6 +27,7 @@ var commands = []struct {
 	{groupServe, runCommand},
 	{groupServe, lockCommand},
 	{groupServe, gatewayCommand},
+	{groupServe, logsCommand},
 	{groupUse, lsCommand},
 	{groupUse, getCommand},
 	{groupUse, whereisCommand},

@@ -30,13 +30,20 @@ func getCommand(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var replicas []registry.Replica
 			// The groups are the keys of other records: a one-shot read of the whole scope is what they cost.
 			if snap, err := registry.Load(ctx, l.store); err == nil {
 				rec.Groups = snap.GroupsOf(rec.Instance)
+				if rec.Digest != "" {
+					replicas, _ = snap.Replicas(rec.Name) // there is none of what is no name
+				}
 			}
 			switch {
 			case e.out.machine():
-				return e.out.document(e.describe(rec, state))
+				return e.out.document(struct {
+					listed
+					Replicas []registry.Replica `json:"replicas,omitempty"`
+				}{e.describe(rec, state), replicas})
 			case e.out.format == formatName:
 				return e.out.lines([]string{rec.Name})
 			}
@@ -55,6 +62,9 @@ func getCommand(e *env) *cobra.Command {
 				{"address", rec.Address},
 				{"token", fmt.Sprint(rec.Token)},
 				{"revision", fmt.Sprint(rec.Revision)},
+			}
+			for _, r := range replicas {
+				rows = append(rows, [2]string{"replica", fmt.Sprintf("%s on %s, pid %d", r.Instance, r.Node, r.PID)})
 			}
 			for _, k := range slices.Sorted(maps.Keys(rec.Metadata)) {
 				rows = append(rows, [2]string{k, shorten(rec.Metadata[k], 120)})

@@ -52,6 +52,7 @@ func TestScripts(t *testing.T) {
 			s.Setenv("GORACE", os.Getenv("GORACE"))
 			s.Setenv("XDG_CONFIG_HOME", filepath.Join(s.WorkDir, "config"))
 			s.Setenv("XDG_DATA_HOME", filepath.Join(s.WorkDir, "data"))
+			s.Setenv("XDG_CACHE_HOME", filepath.Join(s.WorkDir, "cache"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

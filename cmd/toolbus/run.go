@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -17,9 +18,9 @@ import (
 type runFlags struct {
 	groups, labels, env []string
 	dir                 string
-	single              bool
+	single, share, lazy bool
 	restart             string
-	start, limit        time.Duration
+	start, limit, idle  time.Duration
 	sessions, tries     int
 }
 
@@ -45,6 +46,9 @@ func runCommand(e *env) *cobra.Command {
 	fs.IntVar(&f.tries, "restart-tries", 0, "so many starts in a row that do not last, and it is given up (default 10)")
 	fs.DurationVar(&f.limit, "restart-limit", 0, "so long without a server that lasts, and it is given up (default 1m)")
 	fs.IntVar(&f.sessions, "max-sessions", 0, "how many clients with sessions there may be at once (default 64)")
+	fs.BoolVar(&f.share, "share", false, "share the name with others that run the same: each call goes to one of them")
+	fs.BoolVar(&f.lazy, "lazy", false, "start the server with the first request; what it is is remembered from the last time")
+	fs.DurationVar(&f.idle, "idle", 0, "end the server after so long without a request, until the next one (default: never)")
 	fs.BoolVar(&f.single, "single", false, "one process for all clients, also for those with sessions")
 	fs.DurationVar(&f.start, "start-timeout", time.Minute, "how long the server may take to start")
 	return cmd
@@ -80,8 +84,13 @@ func (e *env) run(ctx context.Context, name string, command []string, f runFlags
 	}
 	opts := &bridge.RunOptions{
 		Groups: f.groups, Labels: labels, Env: f.env, Dir: f.dir, Single: f.single, MaxSessions: f.sessions, StartTimeout: f.start, Logger: log,
-		Restart: restart,
-		Stdio:   &bridge.StdioOptions{ClientVersion: build().Version, Backoff: bridge.RestartOptions{Tries: f.tries, Limit: f.limit}},
+		Restart: restart, Share: f.share,
+		Stdio: &bridge.StdioOptions{
+			ClientVersion: build().Version, Backoff: bridge.RestartOptions{Tries: f.tries, Limit: f.limit}, Lazy: f.lazy, Idle: f.idle,
+		},
+	}
+	if f.lazy {
+		opts.Stdio.Described = e.remembered(command, f)
 	}
 	if !e.quiet {
 		opts.Stderr = e.stderr
@@ -91,7 +100,10 @@ func (e *env) run(ctx context.Context, name string, command []string, f runFlags
 		return err
 	}
 	info := r.Info()
-	e.note("%s is on the bus: %s MCP %s, groups %s, pid %d", name, info.Era, info.Version, orDash(strings.Join(r.Groups(), " ")), r.Backend().Pid())
+	e.note("%s is on the bus: %s MCP %s, groups %s, %s", name, info.Era, info.Version, orDash(strings.Join(r.Groups(), " ")), childOf(r))
+	if described, err := r.Backend().Describe(ctx); f.lazy && err == nil {
+		e.remember(command, f, described)
+	}
 	select {
 	case <-r.Done():
 		return e.runEnded(name, r.Err())
@@ -104,6 +116,14 @@ func (e *env) run(ctx context.Context, name string, command []string, f runFlags
 		e.note("the server could not be ended in good order: %s", plain(err))
 	}
 	return interrupted(ctx)
+}
+
+// childOf says which process serves.
+func childOf(r *bridge.Running) string {
+	if pid := r.Backend().Pid(); pid != 0 && r.Backend().Running() {
+		return fmt.Sprintf("pid %d", pid)
+	}
+	return "started with the first request"
 }
 
 // runEnded says why a server that was not asked to has ended.

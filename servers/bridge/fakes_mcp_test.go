@@ -30,6 +30,9 @@ func init() {
 // fakeEcho is a server of the official SDK, with a tool that answers, one that asks back, and one that blocks. Its arguments are the
 // protocol versions that it is limited to.
 func fakeEcho(versions []string) int {
+	if seen := os.Getenv("SEEN"); seen != "" {
+		mark(seen)
+	}
 	server := mcp.NewServer(&mcp.Implementation{Name: "echo", Version: "v1"}, &mcp.ServerOptions{
 		Instructions: "say something", SupportedProtocolVersions: versions,
 	})

@@ -50,6 +50,20 @@ func (l lists) show(m map[string]string) {
 	}
 }
 
+// shown reads what show has added.
+func shown(m map[string]string) (l lists) {
+	for _, kind := range kinds {
+		if n, err := strconv.Atoi(m[kind.key]); err == nil {
+			if l.counts == nil {
+				l.counts = map[string]int{}
+			}
+			l.counts[kind.name] = n
+		}
+	}
+	l.digest = m[MetaLists]
+	return l
+}
+
 // declare adds the kinds that were found to what the server has declared.
 func (l lists) declare(capabilities json.RawMessage) json.RawMessage {
 	if len(l.found) == 0 {

@@ -105,7 +105,11 @@ func (m *mux) legacies() (n int) {
 func (m *mux) rest(idle time.Duration) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.pending) > 0 || m.legacies() > 0 || len(m.listens.users) > 0 {
+	busy := m.legacies() > 0 || len(m.listens.users) > 0
+	for _, b := range m.pending {
+		busy = busy || !b.port.own
+	}
+	if busy {
 		return max(idle, time.Millisecond)
 	}
 	if left := idle - time.Since(m.used); left > 0 {

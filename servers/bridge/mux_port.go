@@ -153,7 +153,7 @@ func (p *port) orphans() (ids []json.RawMessage) {
 	return ids
 }
 
-// cancelled names the request by the id that the child knows. nil: the child knows none, there is nothing to cancel.
+// cancelled names the request by the id that the child knows, and forgets it: no answer comes back any more. nil: the child knows none, there is nothing to cancel.
 func (p *port) cancelled(msg wire.Message) json.RawMessage {
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
@@ -163,6 +163,9 @@ func (p *port) cancelled(msg wire.Message) json.RawMessage {
 	}
 	for ours, b := range p.m.pending {
 		if b.port == p && string(b.was) == was {
+			delete(p.m.pending, ours) // most servers do not answer it any more
+			delete(p.m.tokens, b.with)
+			p.m.used = time.Now()
 			return msg.With(map[wire.Place]json.RawMessage{wire.PlaceCancelled: json.RawMessage(ours)})
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ const Kind = "stdio"
 const (
 	probePatience = 500 * time.Millisecond // for the holder of a name to say that it lives
 	drainPatience = time.Second            // for the calls in flight when Running is closed
+	flushPatience = 5 * time.Second        // for the server to know that the log can be read
 	closePatience = 30 * time.Second       // for children, whose graces are shorter
 )
 
@@ -33,6 +35,10 @@ type RunOptions struct {
 	Env    []string  // KEY=VALUE, added to this process's environment
 	Dir    string    // the working directory; "": this process's
 	Stderr io.Writer // gets a copy of what every child writes to stderr, a piece of a line at a time; nil: none
+
+	// Share shares the name with every other Run that says Share and has the same command, names of variables in Env, and server behind it: each is an
+	// instance of the name, and each call goes to one of them.
+	Share bool
 
 	Restart Restart // what becomes of a first child that ends by itself; "": OnFailure
 
@@ -63,6 +69,7 @@ func (o *RunOptions) withDefaults() (*RunOptions, *StdioOptions) {
 		s.Child.Stderr = &oneAtATime{w: c.Stderr}
 	}
 	s.Single = s.Single || c.Single
+	s.anonymous = c.Share
 	if c.Restart != "" {
 		s.Restart = c.Restart
 	}
@@ -95,6 +102,7 @@ type Running struct {
 	backend *Stdio
 	host    *servers.Host // of its own: the name has a session to itself, whose end is one entry
 	serving *servers.Serving
+	logs    *bus.Handling
 	log     *slog.Logger
 
 	asked chan struct{} // by Close
@@ -121,20 +129,35 @@ func Run(ctx context.Context, conn *bus.Conn, reg *registry.Registry, name strin
 		return nil, err
 	}
 	o, stdio := opts.withDefaults()
-	if err := free(ctx, conn, reg, name); err != nil {
+	digest := ""
+	if o.Share {
+		digest = specification(command, o.Env)
+	}
+	if err := free(ctx, conn, reg, name, digest); err != nil {
 		return nil, err
 	}
 	backend, err := StartStdio(ctx, command, stdio)
 	if err != nil {
 		return nil, err
 	}
+	if o.Share {
+		digest += behind(backend.Info())
+	}
 	r := &Running{
 		backend: backend, host: servers.NewHost(conn, reg, &servers.HostOptions{Logger: o.Logger}), log: o.Logger.With("name", name),
 		asked: make(chan struct{}), done: make(chan struct{}),
 	}
 	r.serving, err = r.host.ServeBackend(ctx, name, backend, &servers.ServeOptions{
-		Kind: Kind, Groups: o.Groups, Labels: o.Labels, Metadata: o.Metadata, Drain: drainPatience,
+		Kind: Kind, Groups: o.Groups, Labels: o.Labels, Metadata: o.Metadata, Digest: digest, Drain: drainPatience,
 	})
+	if err == nil {
+		r.logs, err = backend.Logs().serve(conn, reg.Scope(), r.serving.Instance())
+	}
+	if err == nil { // it is served: who ends ctx now ends what Run has returned
+		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushPatience)
+		err = conn.Flush(flush)
+		cancel()
+	}
 	if err != nil {
 		r.end()
 		return nil, err
@@ -143,8 +166,8 @@ func Run(ctx context.Context, conn *bus.Conn, reg *registry.Registry, name strin
 	return r, nil
 }
 
-// free returns an error when somebody who answers holds the name.
-func free(ctx context.Context, conn *bus.Conn, reg *registry.Registry, name string) error {
+// free returns an error when somebody who answers holds the name, unless he shares it with who has a digest that begins so.
+func free(ctx context.Context, conn *bus.Conn, reg *registry.Registry, name, digest string) error {
 	if err := reg.WaitSynced(ctx); err != nil {
 		return err
 	}
@@ -154,6 +177,9 @@ func free(ctx context.Context, conn *bus.Conn, reg *registry.Registry, name stri
 	}
 	if err != nil {
 		return err
+	}
+	if digest != "" && strings.HasPrefix(held.Digest, digest) {
+		return nil
 	}
 	probe, cancel := context.WithTimeout(ctx, probePatience)
 	defer cancel()
@@ -187,6 +213,11 @@ func (r *Running) end() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()
+	if r.logs != nil {
+		now, stop := context.WithCancel(ctx)
+		stop() // who follows it is not waited for
+		_ = r.logs.Close(now)
+	}
 	if err := r.backend.Close(ctx); err != nil {
 		r.log.Error("a child is still there", "err", err)
 	}

@@ -32,10 +32,10 @@ func newShared(s *Stdio) *shared {
 }
 
 // at is the child that is spoken with now.
-func (p *shared) at() (*port, *life, <-chan struct{}) {
+func (p *shared) at() (*port, *life) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.port, p.life, p.moved
+	return p.port, p.life
 }
 
 // move has another child, or none, be spoken with. p.mu is held.
@@ -48,36 +48,31 @@ func (p *shared) move(port *port, l *life) {
 // Write gives a message to the child, and waits for one where none is there. A message that finds none in time is refused alone: no child has seen it.
 func (p *shared) Write(ctx context.Context, msg json.RawMessage) error {
 	for {
-		port, moved, err := p.enter(ctx)
+		port, l, err := p.enter(ctx)
 		if err != nil {
 			return err
 		}
-		err = port.Write(ctx, msg)
-		if !errors.Is(err, errRested) && !errors.Is(err, ErrExited) {
+		switch err = port.Write(ctx, msg); {
+		case errors.Is(err, errRested):
+		case !errors.Is(err, ErrExited):
 			return err
+		case !p.s.another(l):
+			return p.s.absent(err)
 		}
-		select { // until Read has seen the end
-		case <-moved:
-		case <-p.closed:
-			return io.ErrClosedPipe
-		case <-p.s.over:
-			return p.s.absent(p.s.Err())
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		p.leave(port, err)
 	}
 }
 
 // enter is the port of the child that is there, or comes in time.
-func (p *shared) enter(ctx context.Context) (*port, <-chan struct{}, error) {
+func (p *shared) enter(ctx context.Context) (*port, *life, error) {
 	for {
 		select {
 		case <-p.closed:
 			return nil, nil, io.ErrClosedPipe
 		default:
 		}
-		if port, _, moved := p.at(); port != nil {
-			return port, moved, nil
+		if port, l := p.at(); port != nil {
+			return port, l, nil
 		}
 		l, err := p.s.await(ctx, p.closed)
 		if err != nil {
@@ -116,8 +111,8 @@ func (p *shared) Read(ctx context.Context) (json.RawMessage, error) {
 			p.mu.Unlock()
 			return msg, nil
 		}
+		port, l, moved := p.port, p.life, p.moved
 		p.mu.Unlock()
-		port, l, moved := p.at()
 		if port != nil {
 			msg, err := port.Read(ctx)
 			switch {
@@ -142,17 +137,26 @@ func (p *shared) Read(ctx context.Context) (json.RawMessage, error) {
 	}
 }
 
-// leave leaves a child that has ended. The requests that it had are answered.
+// leave leaves a child that has ended. What it has said is still read, and the requests that it had are answered.
 func (p *shared) leave(port *port, why error) {
+	<-port.m.done
 	orphans := port.orphans()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.port == port {
+		p.move(nil, nil)
+	}
+	for said := true; said; {
+		select {
+		case msg := <-port.in:
+			p.owed = append(p.owed, msg)
+		default:
+			said = false
+		}
+	}
 	for _, id := range orphans {
 		facts := wire.Facts{Why: why.Error(), Executed: "unknown"}
 		p.owed = append(p.owed, wire.NewError(wire.CodeBackend, "the server ended: "+why.Error(), facts).Response(id))
-	}
-	if p.port == port {
-		p.move(nil, nil)
 	}
 }
 

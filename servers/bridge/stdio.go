@@ -34,7 +34,7 @@ type StdioOptions struct {
 	// Lazy starts the first child with the first request. What it is, is known from Described, where that is given, else from a child that
 	// is started once, asked, and ended again.
 	Lazy      bool
-	Described *servers.Info
+	Described *servers.Info // as Describe returned it
 	Idle      time.Duration // after so long without a request or a listener the first child is ended, until the next request; 0: never
 
 	LogLines int // how many of the last lines on the children's stderr are kept for Logs; 0: 1000
@@ -42,6 +42,8 @@ type StdioOptions struct {
 	ClientName, ClientVersion string // who the bridge says it is; "": toolbus, dev
 
 	Logger *slog.Logger // nil: nothing is logged; also the children's, where Child has none
+
+	anonymous bool // what is said of the server is said of several: not of this one's children
 }
 
 func (o *StdioOptions) withDefaults() *StdioOptions {
@@ -126,7 +128,7 @@ func StartStdio(ctx context.Context, command []string, opts *StdioOptions) (*Std
 	s.opts.Child.lines = s.logs.add
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if s.opts.Lazy && s.opts.Described != nil {
-		s.info = *s.opts.Described
+		s.info, s.lists = *s.opts.Described, shown(s.opts.Described.Extra)
 		return s, nil
 	}
 	first, info, err := s.initialise(ctx, askBoth)
@@ -199,6 +201,13 @@ func (s *Stdio) Pid() int {
 		return 0
 	}
 	return s.first.Pid()
+}
+
+// Running tells whether there is a first child now.
+func (s *Stdio) Running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.life != nil && s.life.child != nil
 }
 
 // Logs are the last lines that the children wrote to stderr, and what became of them.

@@ -74,7 +74,12 @@ func (y *story) over(command string) error {
 
 // facts are the metadata of the children. s.mu is held.
 func (s *Stdio) facts() map[string]string {
-	m := map[string]string{MetaState: StateIdle}
+	m := map[string]string{}
+	s.lists.show(m)
+	if s.opts.anonymous {
+		return m
+	}
+	m[MetaState] = StateIdle
 	if l := s.life; l != nil {
 		m[MetaState] = StateStarting
 		if l.child != nil {
@@ -95,6 +100,5 @@ func (s *Stdio) facts() map[string]string {
 			m[MetaStderr] = clean(said[max(0, len(said)-maxStderr):], maxStderr)
 		}
 	}
-	s.lists.show(m)
 	return m
 }
