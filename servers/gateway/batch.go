@@ -15,7 +15,7 @@ import (
 const maxBatch = 100
 
 // batch takes a batch of 2025-03-26 apart: on the bus each message goes by itself, and the answers come on one stream as they are ready.
-func (g *Gateway) batch(w http.ResponseWriter, r *http.Request, at wire.Target, body []byte) {
+func (g *Gateway) batch(w http.ResponseWriter, r *http.Request, at endpoint, body []byte) {
 	if !g.versionKnown(w, r, wire.Message{}) {
 		return
 	}

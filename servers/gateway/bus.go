@@ -3,7 +3,9 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"log/slog"
 
 	"github.com/toolbus/toolbus/bus"
 	"github.com/toolbus/toolbus/registry"
@@ -23,18 +25,27 @@ func New(conn *bus.Conn, reg *registry.Registry, opts *Options) (*Gateway, error
 	if err != nil {
 		return nil, err
 	}
-	return newGateway(&onBus{conn: conn, caller: caller}, opts), nil
+	log := opts.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return newGateway(&onBus{conn: conn, caller: caller, endpoints: newEndpoints(conn, reg, caller, log)}, opts), nil
 }
 
 // onBus is the far side on the bus.
 type onBus struct {
-	conn   *bus.Conn
-	caller *wire.Caller
+	conn      *bus.Conn
+	caller    *wire.Caller
+	endpoints *endpoints
 }
 
 func (b *onBus) healthy() bool { return b.conn.NATS().IsConnected() }
 
-func (b *onBus) close() error { return b.caller.Close() }
+func (b *onBus) close() error { return errors.Join(b.endpoints.close(), b.caller.Close()) }
+
+func (b *onBus) many(ctx context.Context, group string) (wire.Target, error) {
+	return b.endpoints.of(ctx, group)
+}
 
 func (b *onBus) request(ctx context.Context, t wire.Target, msg json.RawMessage) (stream, error) {
 	m, err := wire.Scan(msg)

@@ -15,6 +15,8 @@ type far interface {
 	open(ctx context.Context, t wire.Target, initialize json.RawMessage) (answer json.RawMessage, id string, err error)
 	// session reaches one that may have been opened by any process. wire.ErrNoSession: the id cannot be one of t.
 	session(t wire.Target, id string) (session, error)
+	// many is who serves all members of a group, or all servers ("").
+	many(ctx context.Context, group string) (wire.Target, error)
 	// healthy tells whether the bus can be reached now.
 	healthy() bool
 	close() error

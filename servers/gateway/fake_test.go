@@ -38,12 +38,16 @@ func echo(_ context.Context, m wire.Message) []string {
 }
 
 func (b *fakeBus) request(ctx context.Context, t wire.Target, msg json.RawMessage) (stream, error) {
-	if t.Name != "weather" {
+	if !served(t.Name) {
 		return nil, wire.NewError(wire.CodeNoName, "no server is registered as "+t.Name, wire.Facts{Name: t.Name})
 	}
 	s := newFakeStream("r0")
 	b.serve(s, msg)
 	return &fakeReader{stream: s, cancels: true}, nil
+}
+
+func served(name string) bool {
+	return name == "weather" || name == manyName("x1", "") || name == manyName("x1", "some")
 }
 
 func (b *fakeBus) serve(s *fakeStream, msg json.RawMessage) {
@@ -72,7 +76,7 @@ func (b *fakeBus) serve(s *fakeStream, msg json.RawMessage) {
 }
 
 func (b *fakeBus) open(_ context.Context, t wire.Target, initialize json.RawMessage) (json.RawMessage, string, error) {
-	if t.Name != "weather" {
+	if !served(t.Name) {
 		return nil, "", wire.NewError(wire.CodeNoName, "no server is registered as "+t.Name, wire.Facts{Name: t.Name})
 	}
 	m, err := wire.Scan(initialize)
@@ -82,18 +86,26 @@ func (b *fakeBus) open(_ context.Context, t wire.Target, initialize json.RawMess
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	id := "instance.s" + strconv.Itoa(len(b.sessions))
-	b.sessions[id] = &fakeSession{bus: b, down: newFakeStream("d"), streams: map[string]*fakeStream{}}
+	b.sessions[id] = &fakeSession{name: t.Name, bus: b, down: newFakeStream("d"), streams: map[string]*fakeStream{}}
 	return json.RawMessage(fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25"}}`, m.ID())), id, nil
 }
 
-func (b *fakeBus) session(_ wire.Target, id string) (session, error) {
+func (b *fakeBus) session(t wire.Target, id string) (session, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.sessions[id]
-	if s == nil {
+	if s == nil || s.name != t.Name {
 		return nil, wire.ErrNoSession
 	}
 	return s, nil
+}
+
+// many lets the one server stand for the group called some, and for all.
+func (b *fakeBus) many(_ context.Context, group string) (wire.Target, error) {
+	if group != "" && group != "some" {
+		return wire.Target{}, wire.NewError(wire.CodeNoName, "no server is in group "+group, wire.Facts{Group: group})
+	}
+	return wire.Target{Name: manyName("x1", group)}, nil
 }
 
 func (b *fakeBus) healthy() bool { return !b.ill.Load() }
@@ -101,6 +113,7 @@ func (b *fakeBus) healthy() bool { return !b.ill.Load() }
 func (b *fakeBus) close() error { return nil }
 
 type fakeSession struct {
+	name    string
 	bus     *fakeBus
 	down    *fakeStream
 	mu      sync.Mutex

@@ -2,14 +2,11 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/toolbus/toolbus/registry"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -114,7 +111,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !g.admitted(w, r) {
 		return
 	}
-	at, err := g.endpoint(r.URL.Path)
+	at, err := parsePath(r.URL.Path)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusNotFound)
 		return
@@ -129,20 +126,6 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		notAllowed(w, "GET, POST, DELETE")
 	}
-}
-
-// endpoint finds whom a path means.
-func (g *Gateway) endpoint(path string) (wire.Target, error) {
-	what, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	name, tail, _ := strings.Cut(rest, "/")
-	if what != "s" || tail != "mcp" {
-		return wire.Target{}, errors.New("no such path: a server is at /s/NAME/mcp")
-	}
-	name, err := registry.ParseName(name)
-	if err != nil {
-		return wire.Target{}, errors.New("that is no name of a server: " + strings.TrimPrefix(err.Error(), "registry: "))
-	}
-	return wire.Target{Name: name}, nil
 }
 
 // spawn runs f on a goroutine that Close waits for. It is false once the Gateway is closed.

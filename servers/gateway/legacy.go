@@ -9,7 +9,7 @@ import (
 )
 
 // legacy serves one message of the protocol with sessions. What a client asked for goes on when it goes away: it can come back for it.
-func (g *Gateway) legacy(w http.ResponseWriter, r *http.Request, at wire.Target, m wire.Message) {
+func (g *Gateway) legacy(w http.ResponseWriter, r *http.Request, at endpoint, m wire.Message) {
 	if !g.versionKnown(w, r, m) {
 		return
 	}
@@ -51,31 +51,36 @@ func (g *Gateway) versionKnown(w http.ResponseWriter, r *http.Request, m wire.Me
 func primes(r *http.Request) bool { return r.Header.Get(headerVersion) >= "2025-11-25" }
 
 // initialize opens a session. Its id names the instance that has it, so every gateway of the scope can serve it.
-func (g *Gateway) initialize(w http.ResponseWriter, r *http.Request, at wire.Target, m wire.Message) {
+func (g *Gateway) initialize(w http.ResponseWriter, r *http.Request, at endpoint, m wire.Message) {
 	if r.Header.Get(headerSession) != "" {
 		g.fail(w, http.StatusBadRequest, m.ID(), codeInvalidRequest, "a session is initialized once: leave Mcp-Session-Id out to open another")
 		return
 	}
-	answer, id, err := g.far.open(r.Context(), at, m.Raw)
+	to, err := g.target(r.Context(), at)
+	if err != nil {
+		g.failed(w, r, m.ID(), err)
+		return
+	}
+	answer, id, err := g.far.open(r.Context(), to, m.Raw)
 	if err != nil {
 		g.failed(w, r, m.ID(), err)
 		return
 	}
 	if id != "" {
-		w.Header().Set(headerSession, id)
-		g.log.Info("a session is open", "name", at.Name, "from", r.RemoteAddr)
+		w.Header().Set(headerSession, sessionID(at, to, id))
+		g.log.Info("a session is open", "name", at.String(), "from", r.RemoteAddr)
 	}
 	g.unhurried(w, statusOf(errorCode(answer), false), answer)
 }
 
 // session finds the session that a request belongs to, or answers that there is none.
-func (g *Gateway) session(w http.ResponseWriter, r *http.Request, at wire.Target) (session, bool) {
+func (g *Gateway) session(w http.ResponseWriter, r *http.Request, at endpoint) (session, bool) {
 	id := r.Header.Get(headerSession)
 	if id == "" {
 		http.Error(w, "the header Mcp-Session-Id is missing: the answer to initialize has one", http.StatusBadRequest)
 		return nil, false
 	}
-	s, err := g.far.session(at, id)
+	s, err := g.far.session(sessionTarget(at, id))
 	if err != nil {
 		if errors.Is(err, wire.ErrNoSession) {
 			sessionGone(w)
@@ -88,7 +93,7 @@ func (g *Gateway) session(w http.ResponseWriter, r *http.Request, at wire.Target
 }
 
 // get opens the stream of what a server says by itself, or goes on with a stream that broke.
-func (g *Gateway) get(w http.ResponseWriter, r *http.Request, at wire.Target) {
+func (g *Gateway) get(w http.ResponseWriter, r *http.Request, at endpoint) {
 	version := r.Header.Get(headerVersion)
 	if version >= firstModern {
 		notAllowed(w, "POST")
@@ -124,7 +129,7 @@ func (g *Gateway) get(w http.ResponseWriter, r *http.Request, at wire.Target) {
 }
 
 // end ends a session.
-func (g *Gateway) end(w http.ResponseWriter, r *http.Request, at wire.Target) {
+func (g *Gateway) end(w http.ResponseWriter, r *http.Request, at endpoint) {
 	if r.Header.Get(headerVersion) >= firstModern {
 		notAllowed(w, "POST")
 		return
@@ -140,6 +145,6 @@ func (g *Gateway) end(w http.ResponseWriter, r *http.Request, at wire.Target) {
 		g.failed(w, r, nil, err)
 		return
 	}
-	g.log.Info("a session was ended by its client", "name", at.Name, "from", r.RemoteAddr)
+	g.log.Info("a session was ended by its client", "name", at.String(), "from", r.RemoteAddr)
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -26,6 +26,8 @@ const (
 	legacy = "2025-11-25"
 )
 
+var versions = []string{modern}
+
 // place is the bus of one test.
 type place struct{ node *bus.Node }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // modern serves one request of the stateless protocol: to whoever of the name takes it. A client that goes away cancels it.
-func (g *Gateway) modern(w http.ResponseWriter, r *http.Request, at wire.Target, m wire.Message) {
+func (g *Gateway) modern(w http.ResponseWriter, r *http.Request, at endpoint, m wire.Message) {
 	if m.Response() {
 		g.fail(w, http.StatusBadRequest, m.ID(), codeInvalidRequest, "a server of this protocol version asks nothing: there is nothing to answer")
 		return
@@ -26,8 +26,14 @@ func (g *Gateway) modern(w http.ResponseWriter, r *http.Request, at wire.Target,
 	case m.Method == "initialize": // on the bus it would open a session
 		g.fail(w, http.StatusNotFound, m.ID(), codeMethodNotFound, "there is no initialize in this protocol version")
 		return
-	case m.Method == "tools/call":
-		code, why, err := g.params.check(r.Context(), at, r.Header, m)
+	}
+	to, err := g.target(r.Context(), at)
+	if err != nil {
+		g.failed(w, r, m.ID(), err)
+		return
+	}
+	if m.Method == "tools/call" {
+		code, why, err := g.params.check(r.Context(), to, r.Header, m)
 		if err != nil {
 			g.failed(w, r, m.ID(), err)
 			return
@@ -37,7 +43,7 @@ func (g *Gateway) modern(w http.ResponseWriter, r *http.Request, at wire.Target,
 			return
 		}
 	}
-	s, err := g.far.request(r.Context(), at, m.Raw)
+	s, err := g.far.request(r.Context(), to, m.Raw)
 	if err != nil {
 		g.failed(w, r, m.ID(), err)
 		return

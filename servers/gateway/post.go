@@ -29,7 +29,7 @@ const firstModern = "2026-07-28"
 var legacyVersions = map[string]bool{"2024-11-05": true, "2025-03-26": true, "2025-06-18": true, "2025-11-25": true}
 
 // post takes one message, or several of a client of 2025-03-26.
-func (g *Gateway) post(w http.ResponseWriter, r *http.Request, at wire.Target) {
+func (g *Gateway) post(w http.ResponseWriter, r *http.Request, at endpoint) {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		http.Error(w, "Content-Type must be application/json", http.StatusUnsupportedMediaType)
 		return

@@ -114,6 +114,11 @@ func TestStatus(t *testing.T) {
 		{"no Accept", "POST", "/s/weather/mcp", listModern, []string{modern, list, "Accept:"}, 200, ""},
 		{"any Accept", "POST", "/s/weather/mcp", listModern, []string{modern, list, "Accept:", "Accept: */*;q=0.8"}, 200, ""},
 
+		{"all", "POST", "/mcp", listModern, []string{modern, list}, 200, ""},
+		{"a group", "POST", "/g/Some/mcp", listModern, []string{modern, list}, 200, ""},
+		{"unknown group", "POST", "/g/none/mcp", listModern, []string{modern, list}, 404, `"code":1012`},
+		{"unknown group, legacy", "POST", "/g/none/mcp", initLegacy, nil, 404, `"code":1012`},
+		{"session of another endpoint", "POST", "/mcp", pingLegacy, []string{session}, 404, "initialize again"},
 		{"unknown path", "POST", "/", listModern, []string{modern, list}, 404, "/s/NAME/mcp"},
 		{"path too long", "POST", "/s/weather/mcp/x", listModern, []string{modern, list}, 404, ""},
 		{"bad name", "POST", "/s/we_ather/mcp", listModern, []string{modern, list}, 404, "name"},
@@ -196,6 +201,39 @@ func TestSessionEnds(t *testing.T) {
 		if resp := s.ask(t, method, "/s/weather/mcp", body, session); resp.StatusCode != 404 {
 			t.Errorf("%s after the end: %s", method, resp.Status)
 		}
+	}
+}
+
+// A session with many servers is with the gateway that opened it, and with that endpoint of it only.
+func TestSessionsOfGroups(t *testing.T) {
+	s := newSite(t, nil)
+	for _, path := range []string{"/mcp", "/g/some/mcp"} {
+		resp := s.ask(t, "POST", path, initLegacy)
+		id := resp.Header.Get("Mcp-Session-Id")
+		if resp.StatusCode != 200 || !strings.HasPrefix(id, "x1.instance.") {
+			t.Fatalf("%s: %s, session %q", path, resp.Status, id)
+		}
+		for other, want := range map[string]int{path: 200, "/s/weather/mcp": 404, "/g/other/mcp": 404} {
+			if resp := s.ask(t, "POST", other, pingLegacy, "Mcp-Session-Id: "+id); resp.StatusCode != want {
+				t.Errorf("the session of %s at %s: %s, want %d", path, other, resp.Status, want)
+			}
+		}
+	}
+	for _, id := range []string{"x1", "x1.", ".", "*.instance.s0", "x2.instance.s0", "x1.>.s0"} {
+		if resp := s.ask(t, "POST", "/mcp", pingLegacy, "Mcp-Session-Id: "+id); resp.StatusCode != 404 {
+			t.Errorf("session %q: %s", id, resp.Status)
+		}
+	}
+}
+
+func TestHealth(t *testing.T) {
+	s := newSite(t, &Options{Tokens: []string{"t"}})
+	if resp := s.ask(t, "GET", "/healthz", "", "Host: 10.0.0.7:4280"); resp.StatusCode != 200 {
+		t.Errorf("well: %s", resp.Status)
+	}
+	s.bus.ill.Store(true)
+	if resp := s.ask(t, "GET", "/healthz", ""); resp.StatusCode != 503 {
+		t.Errorf("without the bus: %s", resp.Status)
 	}
 }
 
