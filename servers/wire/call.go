@@ -20,8 +20,10 @@ type call struct {
 	slot    bool     // counts against MaxInFlight; under the serving's lock
 	missing *missing // nil if bare
 
-	opening  bool // initialize: opens a session
+	of       *session // the session that it belongs to
+	opening  bool     // initialize: opens a session
 	downlink string
+	idle     time.Duration // instead of a downlink: how long the session lives unused
 	session  *session
 	opened   bool // the server has accepted
 
@@ -44,7 +46,7 @@ func (c *call) respond(kind string, body json.RawMessage, headers ...string) {
 		kind, body = frameError, fail(CodeTooLarge, "the answer is larger than the caller or the wire can take", facts).Response(c.id)
 	}
 	if _, err := c.send(kind, body, true, headers...); err != nil {
-		c.serving.log.Warn("an answer could not be sent", "err", err, "bytes", len(body))
+		c.serving.log.Info("an answer waits for the connection", "err", err, "bytes", len(body))
 	}
 	c.drop()
 }
@@ -65,8 +67,14 @@ func (c *call) notify(body json.RawMessage) {
 		c.fail(fail(CodeTooLarge, "a notification is larger than the wire can take", facts))
 		return
 	}
+	if c.backlog() > c.serving.limit {
+		if v := c.conv.Load(); v != nil && v.forget(c) {
+			c.fail(fail(CodeUnknown, "the caller reads too slowly", c.serving.facts()))
+		}
+		return
+	}
 	if _, err := c.send(frameNotification, body, false); err != nil {
-		c.serving.log.Warn("a notification could not be sent", "err", err)
+		c.serving.log.Info("a notification waits for the connection", "err", err)
 	}
 }
 
@@ -104,8 +112,12 @@ func (c *call) answered(m Message) {
 	c.respond(frameResponse, m.Raw)
 }
 
-// abandon ends a call whose caller is gone.
+// abandon ends a call whose caller is gone. In a session that outlives its callers the call goes on, for who comes back.
 func (c *call) abandon() {
+	if c.of != nil && c.of.detached {
+		c.leave(c.address())
+		return
+	}
 	v := c.conv.Load()
 	if v == nil || !v.forget(c) {
 		return // not with the backend yet, or answered

@@ -58,6 +58,7 @@ type CallerOptions struct {
 
 	FirstFrame time.Duration // how long a call waits for its first frame (0: 10 s). Instances send it within 100 ms
 	MaxMessage int           // the largest message in bytes, both ways (0: DefaultMaxMessage)
+	Idle       time.Duration // how long a session that Open has opened lives unused, in whole seconds (0: DefaultIdle)
 	Logger     *slog.Logger
 }
 
@@ -67,6 +68,7 @@ type Caller struct {
 	nc    *nats.Conn
 	opts  CallerOptions
 	limit int
+	idle  time.Duration
 	log   *slog.Logger
 	inbox string
 	in    chan *nats.Msg
@@ -97,6 +99,9 @@ func NewCaller(conn *bus.Conn, opts *CallerOptions) (*Caller, error) {
 	c.opts.Scope = orDefault(opts.Scope, "default")
 	if c.opts.FirstFrame <= 0 {
 		c.opts.FirstFrame = 10 * time.Second
+	}
+	if c.idle = opts.Idle.Round(time.Second); c.idle <= 0 {
+		c.idle = DefaultIdle
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
@@ -136,6 +141,14 @@ func (c *Caller) Close() error {
 // session, pinned to the instance that answered it; requests without a session go each to any instance of the target.
 // Failures of single calls come back as error responses; Read ends with an error when the session does.
 func (c *Caller) Dial(t Target) (Pipe, error) {
+	p, err := c.dial(t)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (c *Caller) dial(t Target) (*client, error) {
 	switch {
 	case t.Group != "" && (t.Name != "" || t.Instance != ""):
 		return nil, fmt.Errorf("wire: a target is a name or a group, not both: %q, %q", t.Name, t.Group)
@@ -196,8 +209,16 @@ func (c *Caller) sort() {
 	}
 }
 
-// farewell answers a sign of life for what is not waited for any more: the instance may end it.
+// farewell answers a sign of life for what is not waited for any more: the instance may end it. A first frame for a conversation that was closed
+// before anybody knew who has the call is one too.
 func (c *Caller) farewell(msg *nats.Msg) {
+	if instance, name := msg.Header.Get(HeaderInstance), msg.Header.Get(HeaderServer); msg.Header.Get(HeaderFrame) == frameAck && validID(instance) && ValidName(name) {
+		subject := Subject{Scope: c.opts.Scope, Kind: ByInstance, Instance: instance, Method: MethodToken(methodCancelled), Name: name}
+		_ = c.nc.PublishMsg(&nats.Msg{Subject: subject.String(), Data: []byte(`{"jsonrpc":"2.0","method":"notifications/cancelled"}`), Header: nats.Header{
+			HeaderWire: {Version}, HeaderFrame: {frameNotification}, HeaderCall: {msg.Subject},
+		}}) // the signs of life find nobody either
+		return
+	}
 	if msg.Header.Get(HeaderFrame) == frameBeat && msg.Reply != "" {
 		_ = c.nc.PublishMsg(&nats.Msg{Subject: msg.Reply, Header: nats.Header{HeaderWire: {Version}, HeaderFrame: {frameBye}}})
 	}

@@ -29,14 +29,17 @@ type client struct {
 	ids     map[string]*pending // by the id that the client gave
 	next    uint64
 	session string    // the subject's token; "" before an initialize was answered
+	pin     Owner     // who has the session
 	owner   *owner    // of the session
 	since   time.Time // when the session began
 	opening chan struct{}
 	upSeq   uint64
-	downSeq uint64
-	down    assembly
+	down    inbound
 	over    bool
 	err     error
+
+	detached bool // the session belongs to no client: frames have no numbers, and its end is not the session's
+	leaving  bool // nobody waits for the session any more that an initialize opens
 
 	queue *inbox
 }
@@ -50,21 +53,30 @@ type pending struct {
 	session bool
 	subject Subject
 	owner   *owner // nil before the first frame
-	seq     uint64
-	parts   assembly
+	in      inbound
 	sent    time.Time // zero while it is being sent
 	rest    [][]byte  // parts that wait for the first frame
 	cancel  []byte    // a cancellation that waits for it
 	opens   chan struct{}
-	again   func() error // sends it once more; nil: it was, or is not to be
+	again   func() error  // sends it once more; nil: it was, or is not to be
+	told    chan *Error   // instead of an answer: whether the instance has taken it
+	listens chan struct{} // it asks for the frames of a stream; closed when they begin
 }
 
 func newClient(c *Caller, t Target, tag string) *client {
-	return &client{caller: c, target: t, tag: tag, calls: map[string]*pending{}, ids: map[string]*pending{}, queue: newInbox()}
+	p := &client{caller: c, target: t, tag: tag, calls: map[string]*pending{}, ids: map[string]*pending{}, queue: newInbox()}
+	p.down.to = p.reply("d")
+	return p
 }
 
 // Read waits for what the server says. See Pipe.
-func (p *client) Read(ctx context.Context) (json.RawMessage, error) { return p.queue.get(ctx) }
+func (p *client) Read(ctx context.Context) (json.RawMessage, error) {
+	it, err := p.queue.get(ctx)
+	if err == nil && it.in != nil {
+		p.taken(it)
+	}
+	return it.raw, err
+}
 
 // Close ends the conversation. A session's instance is told, and so are those that have requests of it.
 func (p *client) Close() error {
@@ -87,7 +99,7 @@ func (p *client) end(err error, tell bool) {
 	p.over, p.err = true, err
 	calls := p.calls
 	p.calls, p.ids = map[string]*pending{}, map[string]*pending{}
-	session, owner, opening := p.session, p.owner, p.opening
+	session, pin, opening := p.session, p.pin, p.opening
 	p.opening = nil // closed once, here or when the initialize is answered
 	p.mu.Unlock()
 	p.caller.forget(p)
@@ -97,19 +109,19 @@ func (p *client) end(err error, tell bool) {
 				"params": map[string]any{"requestId": c.id, "reason": "the client closed"}})
 			p.sendCancel(c, quoted)
 		}
-		if e, ok := errors.AsType[*Error](err); ok {
-			p.queue.put(e.Response(c.id))
-		} else {
-			p.queue.put(fail(CodeUnknown, "the conversation was closed", p.facts(c)).Response(c.id))
+		e, ok := errors.AsType[*Error](err)
+		if !ok {
+			e = fail(CodeUnknown, "the conversation was closed", p.facts(c))
 		}
+		p.reject(c, e)
 	}
-	if tell && session != "" {
+	if tell && session != "" && !p.detached {
 		p.out.Lock()
 		p.mu.Lock()
 		p.upSeq++
 		seq := p.upSeq
 		p.mu.Unlock()
-		subject := Subject{Scope: p.caller.opts.Scope, Kind: ByInstance, Instance: owner.Instance, Session: session, Name: owner.Name}
+		subject := Subject{Scope: p.caller.opts.Scope, Kind: ByInstance, Instance: pin.Instance, Session: session, Name: pin.Name}
 		_ = p.caller.nc.PublishMsg(&nats.Msg{Subject: subject.String(), Reply: p.reply("x"), Header: nats.Header{
 			HeaderWire: {Version}, HeaderFrame: {frameBye}, HeaderSeq: {strconv.FormatUint(seq, 10)},
 		}}) // an instance that does not hear it misses our interest instead
@@ -162,7 +174,7 @@ func (p *client) Write(ctx context.Context, raw json.RawMessage) error {
 	if len(raw) > p.caller.limit {
 		e := fail(CodeTooLarge, fmt.Sprintf("a message of %d bytes, at most %d", len(raw), p.caller.limit), p.facts(nil))
 		if m.Request() {
-			p.queue.put(e.Response(m.ID()))
+			p.queue.put(item{raw: e.Response(m.ID()), last: true, failure: true})
 			return nil
 		}
 		return e
@@ -220,6 +232,6 @@ func (p *client) tell(m Message, target string) error {
 
 // inSession is where a message of the session goes. p.mu is held.
 func (p *client) inSession(method, target string) Subject {
-	return Subject{Scope: p.caller.opts.Scope, Kind: ByInstance, Instance: p.owner.Instance, Session: p.session,
-		Method: MethodToken(method), Target: TargetToken(target), Name: p.owner.Name}
+	return Subject{Scope: p.caller.opts.Scope, Kind: ByInstance, Instance: p.pin.Instance, Session: p.session,
+		Method: MethodToken(method), Target: TargetToken(target), Name: p.pin.Name}
 }

@@ -22,11 +22,12 @@ func (p *client) request(m Message, target string) error {
 	}
 	if p.ids[c.key] != nil {
 		p.mu.Unlock()
-		p.queue.put((&Error{Code: -32600, Message: "a request with this id is in flight"}).Response(c.id))
+		p.queue.put(item{raw: (&Error{Code: -32600, Message: "a request with this id is in flight"}).Response(c.id), last: true, failure: true})
 		return nil
 	}
 	p.next++
 	c.number = strconv.FormatUint(p.next, 10)
+	c.in.to = p.reply(c.number)
 	c.session = p.session != ""
 	if c.session {
 		c.subject, c.owner = p.inSession(m.Method, target), p.owner
@@ -43,6 +44,9 @@ func (p *client) request(m Message, target string) error {
 	var headers []string
 	if c.opens != nil {
 		headers = []string{HeaderDownlink, p.reply("d")}
+		if p.detached {
+			headers = []string{HeaderIdle, strconv.Itoa(int(p.caller.idle / time.Second))}
+		}
 	}
 	if p.target.Token != "" {
 		headers = append(headers, HeaderToken, p.target.Token)
@@ -125,12 +129,12 @@ func (p *client) publish(subject Subject, reply, kind string, body []byte, sessi
 			msg.Header[HeaderPart] = []string{formatPart(i+1, parts)}
 			msg.Data = body[i*size : min((i+1)*size, len(body))]
 		}
-		if session {
+		if session && !p.detached {
 			p.mu.Lock()
 			p.upSeq++
 			msg.Header[HeaderSeq] = []string{strconv.FormatUint(p.upSeq, 10)}
 			p.mu.Unlock()
-		} else if parts > 1 && i == 0 {
+		} else if !session && parts > 1 && i == 0 {
 			p.mu.Lock()
 			for j := 1; j < parts; j++ {
 				c.rest = append(c.rest, body[j*size:min((j+1)*size, len(body))])
@@ -214,9 +218,18 @@ func (p *client) finish(c *pending, err *Error) {
 	wanted := c.cancel == nil
 	p.mu.Unlock()
 	if wanted {
-		p.queue.put(err.Response(c.id))
+		p.reject(c, err)
 	}
 	p.opened(c)
+}
+
+// reject answers a call with an error of the wire.
+func (p *client) reject(c *pending, err *Error) {
+	if c.told != nil {
+		c.told <- err // one place, and only who takes the call out gets here
+		return
+	}
+	p.queue.put(item{raw: err.Response(c.id), last: true, failure: true})
 }
 
 // take removes a call. p.mu is held.

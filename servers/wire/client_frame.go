@@ -43,21 +43,34 @@ func (p *client) frame(tail string, msg *nats.Msg) {
 	if kind == frameBeat {
 		return
 	}
-	seq, err := strconv.ParseUint(msg.Header.Get(HeaderSeq), 10, 64)
-	if err != nil || seq != c.seq+1 {
-		facts := p.facts(c)
-		facts.Why = fmt.Sprintf("frame %q followed frame %d", msg.Header.Get(HeaderSeq), c.seq)
-		p.finish(c, fail(CodeUnknown, "frames of the answer were lost", facts))
+	number := msg.Header.Get(HeaderSeq)
+	if number == "" {
+		p.apart(c, kind, msg)
 		return
 	}
-	c.seq = seq
+	seq, err := strconv.ParseUint(number, 10, 64)
+	p.mu.Lock()
+	follows, missing := c.in.next(seq)
+	if follows {
+		c.in.total += len(msg.Data)
+	}
+	p.mu.Unlock()
+	if err != nil || missing {
+		p.missing(&c.in, c)
+	}
+	if !follows {
+		return
+	}
 	if c.owner == nil {
 		p.found(c, msg)
 	}
 	if kind == frameAck {
+		if c.told != nil {
+			p.confirmed(c)
+		}
 		return
 	}
-	body, err := c.parts.add(msg.Header.Get(HeaderPart), msg.Data, p.caller.limit)
+	body, err := c.in.parts.add(msg.Header.Get(HeaderPart), msg.Data, p.caller.limit)
 	if err != nil {
 		facts := p.facts(c)
 		facts.Why = err.Error()
@@ -70,12 +83,15 @@ func (p *client) frame(tail string, msg *nats.Msg) {
 	}
 	switch {
 	case body == nil:
-	case kind == frameNotification:
+		p.part(&c.in, c)
+	case kind == frameNotification || kind == frameRequest:
 		if p.wanted(c) {
-			p.deliver(body)
+			p.deliver(&c.in, body, item{})
 		}
 	case kind == frameResponse || kind == frameError:
 		p.answer(c, kind, msg, body)
+	case kind == frameBye:
+		p.finish(c, p.farewell(body))
 	}
 }
 
@@ -95,6 +111,7 @@ func (p *client) found(c *pending, msg *nats.Msg) {
 	o := p.caller.owner(instance, msg.Header.Get(HeaderLease), name)
 	p.mu.Lock()
 	c.owner, c.again = o, nil // with the message in it, which may be large
+	c.in.id = msg.Header.Get(HeaderStream)
 	rest, cancel := c.rest, c.cancel
 	c.rest = nil
 	if cancel != nil {
@@ -121,13 +138,21 @@ func (p *client) answer(c *pending, kind string, msg *nats.Msg, body []byte) {
 	if c.opens != nil {
 		instance, session, ok := strings.Cut(msg.Header.Get(HeaderSession), ".")
 		if ok && kind == frameResponse && c.owner != nil && instance == c.owner.Instance && validID(session) {
-			p.session, p.owner, p.since = session, c.owner, time.Now()
+			p.session, p.owner, p.since, p.pin = session, c.owner, time.Now(), c.owner.Owner
 		}
 	}
 	wanted := c.cancel == nil
+	leave := p.leaving && p.session != ""
 	p.mu.Unlock()
+	if leave {
+		p.dismiss()
+	}
+	if c.told != nil { // a message that wants no answer was turned down
+		p.reject(c, errorOf(body))
+		return
+	}
 	if wanted {
-		p.deliver(body)
+		p.deliver(&c.in, body, item{last: true, failure: kind == frameError})
 	}
 	p.opened(c)
 	if kind == frameError && c.session {
@@ -149,30 +174,56 @@ func (p *client) downlink(msg *nats.Msg) {
 	if msg.Header.Get(HeaderWire) != Version || kind == frameBeat {
 		return
 	}
-	seq, err := strconv.ParseUint(msg.Header.Get(HeaderSeq), 10, 64)
-	if err != nil || seq != p.downSeq+1 {
-		p.lost(fmt.Sprintf("frame %q of the session followed frame %d", msg.Header.Get(HeaderSeq), p.downSeq))
+	if msg.Header.Get(HeaderSeq) == "" {
+		if kind == frameError { // what we asked for again cannot be had
+			p.lost(errorOf(msg.Data).Facts().Why)
+		}
 		return
 	}
+	seq, err := strconv.ParseUint(msg.Header.Get(HeaderSeq), 10, 64)
 	p.mu.Lock()
-	p.downSeq = seq
+	follows, missing := p.down.next(seq)
+	if follows {
+		p.down.total += len(msg.Data)
+	}
 	p.mu.Unlock()
-	body, err := p.down.add(msg.Header.Get(HeaderPart), msg.Data, p.caller.limit)
+	if err != nil || missing {
+		p.missing(&p.down, nil)
+	}
+	if !follows {
+		return
+	}
+	body, err := p.down.parts.add(msg.Header.Get(HeaderPart), msg.Data, p.caller.limit)
 	if err != nil {
 		p.lost(err.Error())
 		return
 	}
 	switch {
 	case body == nil:
+		p.part(&p.down, nil)
 	case kind == frameBye:
-		why := &Error{}
-		if json.Unmarshal(body, why) != nil || why.Code == 0 {
-			why = fail(CodeNoSession, "the session ended", p.facts(nil))
-		}
-		p.end(why, false)
+		p.end(p.farewell(body), false)
 	case kind == frameRequest || kind == frameNotification:
-		p.deliver(body)
+		p.deliver(&p.down, body, item{})
 	}
+}
+
+// farewell is why a session ended, as the instance says it.
+func (p *client) farewell(body []byte) *Error {
+	why := &Error{}
+	if json.Unmarshal(body, why) != nil || why.Code == 0 {
+		why = fail(CodeNoSession, "the session ended", p.facts(nil))
+	}
+	return why
+}
+
+// errorOf reads the error out of a response.
+func errorOf(body []byte) *Error {
+	var response struct{ Error *Error }
+	if json.Unmarshal(body, &response) != nil || response.Error == nil {
+		return fail(CodeForeign, "an error without an error", Facts{})
+	}
+	return response.Error
 }
 
 // lost ends a session of which something was lost.
@@ -183,8 +234,13 @@ func (p *client) lost(why string) {
 }
 
 // deliver queues a message for Read. A reader too slow for the limit ends the conversation: messages are never dropped in silence.
-func (p *client) deliver(body []byte) {
-	if !p.queue.put(body) {
+func (p *client) deliver(in *inbound, body []byte, it item) {
+	it.raw, it.in = body, in
+	p.mu.Lock()
+	in.unread++
+	it.seq, it.total = in.seq, in.total
+	p.mu.Unlock()
+	if !p.queue.put(it) {
 		p.lost("the client reads too slowly")
 	}
 }
@@ -197,6 +253,9 @@ func (p *client) unanswered(c *pending) *Error {
 	}
 	facts := p.facts(c)
 	facts.Why, facts.Executed = "no responders", "no"
+	if p.detached && p.session != "" {
+		return fail(CodeNoSession, "the session is gone: nobody answers for "+p.target.String(), facts)
+	}
 	return fail(CodeNoResponders, "nobody answers for "+p.target.String(), facts)
 }
 
@@ -205,11 +264,13 @@ func (p *client) owes(busy, idle map[*owner]bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.calls {
-		if c.owner != nil {
+		if c.owner != nil && c.listens != nil {
+			idle[c.owner] = true
+		} else if c.owner != nil {
 			busy[c.owner] = true
 		}
 	}
-	if p.session != "" && !p.over {
+	if p.session != "" && !p.over && p.owner != nil {
 		idle[p.owner] = true
 	}
 }
@@ -217,12 +278,16 @@ func (p *client) owes(busy, idle map[*owner]bool) {
 // overdue ends the calls that have waited too long, and tells whether others have waited long enough for their first frame to ask.
 func (p *client) overdue(now time.Time) bool {
 	limit := p.caller.opts.FirstFrame
-	var late, over []*pending
+	var late, over, lacks []*pending
 	ask := false
 	p.mu.Lock()
+	lacking := !p.down.asked.IsZero()
 	for _, c := range p.calls {
 		if c.sent.IsZero() {
 			continue
+		}
+		if !c.in.asked.IsZero() {
+			lacks = append(lacks, c)
 		}
 		waited := now.Sub(c.sent)
 		if most := p.caller.opts.Limit; most != nil && most(c.method) > 0 && waited > most(c.method) {
@@ -234,6 +299,12 @@ func (p *client) overdue(now time.Time) bool {
 		}
 	}
 	p.mu.Unlock()
+	for _, c := range lacks {
+		p.missing(&c.in, c)
+	}
+	if lacking {
+		p.missing(&p.down, nil)
+	}
 	for _, c := range late {
 		facts := p.facts(c)
 		facts.Why = fmt.Sprintf("no frame came within %v", limit)
@@ -273,20 +344,18 @@ func (p *client) compare(o *owner, asked time.Time, s state) {
 		if c.owner != o || c.sent.IsZero() || c.sent.After(asked) {
 			continue
 		}
-		if sent, has := s.Calls[p.tag+"."+number]; !has || sent > c.seq {
+		if sent, has := s.Calls[p.tag+"."+number]; !has || sent > c.in.seq {
 			lost = append(lost, c)
 		}
 	}
-	session, seen := p.session, p.downSeq
-	ours := session != "" && p.owner == o && !p.over && p.since.Before(asked)
+	session, seen := p.session, p.down.seq
+	ours := session != "" && p.owner == o && !p.detached && !p.over && p.since.Before(asked)
 	p.mu.Unlock()
 	for _, c := range lost {
-		facts := p.facts(c)
-		facts.Why = "the instance has answered, or never got the request"
-		p.finish(c, fail(CodeUnknown, "the answer was lost", facts))
+		p.missing(&c.in, c)
 	}
 	if sent, has := s.Sessions[session]; ours && has && sent > seen {
-		p.lost(fmt.Sprintf("%d frames of the session were sent, %d came", sent, seen))
+		p.missing(&p.down, nil)
 	} else if ours && !has {
 		facts := p.facts(nil)
 		facts.Why = "the instance does not know it any more"
@@ -299,7 +368,7 @@ func (p *client) ownerEnded(o *owner, why string) {
 	var dead []*pending
 	p.mu.Lock()
 	for _, c := range p.calls {
-		if c.owner == o && !c.session {
+		if c.owner == o && (!c.session || p.detached) {
 			dead = append(dead, c)
 		}
 	}

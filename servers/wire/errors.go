@@ -20,6 +20,7 @@ const (
 	CodeForeign      = 1010 // who answered does not speak this wire (a stream that records and acknowledges, say)
 	CodeBackend      = 1011 // the server behind the instance ended, or could not be started
 	CodeNoName       = 1012 // nobody has registered that name
+	CodeReplaced     = 1013 // another process listens to the stream now
 )
 
 // The sentinels that errors.Is finds in an *Error by its code.
@@ -36,6 +37,7 @@ var (
 	ErrForeign      = errors.New("wire: not an answer of this wire")
 	ErrBackend      = errors.New("wire: the server ended")
 	ErrNoName       = errors.New("wire: no such name")
+	ErrReplaced     = errors.New("wire: another process listens")
 	ErrClosed       = errors.New("wire: closed")
 )
 
@@ -43,6 +45,7 @@ var sentinels = map[int]error{
 	CodeNoResponders: ErrNoResponders, CodeEnded: ErrEnded, CodeNotValid: ErrNotValid, CodeTooLarge: ErrTooLarge,
 	CodeUnknown: ErrUnknown, CodeRefused: ErrRefused, CodeBusy: ErrBusy, CodeNoSession: ErrNoSession,
 	CodeToken: ErrToken, CodeForeign: ErrForeign, CodeBackend: ErrBackend, CodeNoName: ErrNoName,
+	CodeReplaced: ErrReplaced,
 }
 
 // Error is a JSON-RPC error as one party of the wire gives it to another. Data of the wire's own errors holds Facts.

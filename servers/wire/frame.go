@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,6 +21,9 @@ const (
 	HeaderServer   = "Mcp-Server"           // the name that this instance serves; on the first frame
 	HeaderSession  = "Mcp-Session"          // <instance>.<session>, on the answer to initialize
 	HeaderDownlink = "Mcp-Downlink"         // on initialize: where what the server says by itself shall go
+	HeaderIdle     = "Mcp-Idle"             // on initialize, instead of a downlink: the seconds that the session lives unused
+	HeaderStream   = "Mcp-Stream"           // the stream of a session that this frame begins
+	HeaderAfter    = "Mcp-After"            // the last frame that was seen: of a stream, or <stream>-<frame>
 	HeaderCall     = "Mcp-Call"             // the reply subject of the call that this frame belongs to
 	HeaderToken    = "Mcp-Token"            // the fencing token of the owner that the caller means
 	HeaderMethod   = "Mcp-Method"           // mirror of the body; checked if there
@@ -37,11 +39,13 @@ const (
 	frameRequest      = "rq"
 	frameNotification = "nt"
 	frameResponse     = "rs"
-	frameError        = "err"   // a response that the wire made and not the server
-	frameAck          = "ack"   // nothing yet: names instance and lease
-	frameBeat         = "hb"    // the answer to a probe, or a sign of life on an idle stream; has no number
-	frameProbe        = "probe" // asks an instance what it is doing for this caller
-	frameBye          = "bye"   // the session has ended
+	frameError        = "err"    // a response that the wire made and not the server
+	frameAck          = "ack"    // nothing yet: names instance and lease
+	frameBeat         = "hb"     // the answer to a probe, or a sign of life on an idle stream; has no number
+	frameProbe        = "probe"  // asks an instance what it is doing for this caller
+	frameBye          = "bye"    // the session has ended
+	frameResume       = "resume" // asks for the frames of a stream after one
+	frameCredit       = "credit" // the frames of a stream up to one were taken
 )
 
 // DefaultMaxMessage is the size of the largest message that is carried, in bytes.
@@ -52,81 +56,6 @@ const partRoom = 1 << 10
 
 // linkPatience is how long a frame waits for its connection to come back before it is given up.
 const linkPatience = 10 * time.Second
-
-// stream is one ordered flow of numbered frames to one subject.
-type stream struct {
-	nc      *nats.Conn
-	subject string
-	who     *identity // goes on the first frame, if not nil
-
-	mu   sync.Mutex // held while publishing, so that numbers go out in order
-	seq  uint64
-	over bool // nothing may follow
-}
-
-type identity struct{ instance, lease, name string }
-
-// send publishes one message as one frame, or as several parts. It waits for a lost connection up to linkPatience. last ends the stream;
-// after that send does nothing and returns false.
-func (s *stream) send(kind string, body []byte, last bool, headers ...string) (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.over {
-		return false, nil
-	}
-	s.over = last
-	return true, s.publish(kind, body, headers)
-}
-
-// first publishes a frame without a body if the stream has had none yet.
-func (s *stream) first(kind string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.seq == 0 && !s.over {
-		_ = s.publish(kind, nil, nil) // a lost ack shows as a gap
-	}
-}
-
-// sent is how many frames have gone out, and whether the stream is over.
-func (s *stream) sent() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.seq
-}
-
-func (s *stream) publish(kind string, body []byte, headers []string) error {
-	size := int(s.nc.MaxPayload()) - partRoom
-	parts := 1
-	if len(body) > size {
-		if size <= 0 {
-			return fmt.Errorf("wire: the server takes no payload of %d bytes", s.nc.MaxPayload())
-		}
-		parts = (len(body) + size - 1) / size
-	}
-	for i := range parts {
-		s.seq++
-		msg := &nats.Msg{Subject: s.subject, Header: nats.Header{
-			HeaderWire: {Version}, HeaderFrame: {kind}, HeaderSeq: {strconv.FormatUint(s.seq, 10)},
-		}}
-		if s.seq == 1 && s.who != nil {
-			msg.Header[HeaderInstance] = []string{s.who.instance}
-			msg.Header[HeaderLease] = []string{s.who.lease}
-			msg.Header[HeaderServer] = []string{s.who.name}
-		}
-		for h := 0; h+1 < len(headers); h += 2 {
-			msg.Header[headers[h]] = []string{headers[h+1]}
-		}
-		msg.Data = body
-		if parts > 1 {
-			msg.Header[HeaderPart] = []string{formatPart(i+1, parts)}
-			msg.Data = body[i*size : min((i+1)*size, len(body))]
-		}
-		if err := publish(s.nc, msg); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // publish waits while the connection is away: what it sends is numbered, so the other side sees whether something was lost.
 func publish(nc *nats.Conn, msg *nats.Msg) error {

@@ -59,6 +59,7 @@ type Serving struct {
 	sessions map[string]*session
 	opening  int
 	shared   *conversation
+	answered retained // what was answered lately
 	parts    map[string]*incoming
 	held     int // bytes in parts
 	closing  bool
@@ -308,6 +309,11 @@ func (s *Serving) finished(c *call) {
 		delete(s.calls, c.reply)
 		if c.slot {
 			s.inFlight--
+		}
+		if c.of != nil && c.of.detached {
+			c.of.keep(&c.stream)
+		} else if !c.bare {
+			s.answered.add(&c.stream, time.Now())
 		}
 		if s.closing && len(s.calls) == 0 {
 			select {

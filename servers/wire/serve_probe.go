@@ -17,16 +17,27 @@ func (s *Serving) beat() {
 			calls = append(calls, c)
 		}
 	}
+	busy := map[*session]bool{}
+	for _, c := range s.calls {
+		busy[c.of] = true
+	}
 	var sessions []*session
 	for _, session := range s.sessions {
 		sessions = append(sessions, session)
 	}
+	s.answered.age(time.Now())
 	s.mu.Unlock()
 	for _, c := range calls {
-		s.server.ask(c.missing)
+		if c.address() != "" {
+			s.server.ask(c.missing)
+		}
 	}
 	for _, session := range sessions {
-		s.server.ask(session.missing)
+		if !session.detached || session.down.address() != "" {
+			s.server.ask(session.missing)
+		} else if session.unused(busy[session]) {
+			session.end(session.broken("nobody has used it for "+session.idle.String()), true)
+		}
 	}
 }
 
@@ -42,7 +53,7 @@ func (s *Serving) probe(msg *nats.Msg) {
 		return
 	}
 	s.mu.Lock()
-	calls, sessions := map[string]*call{}, map[string]*session{}
+	calls, sessions := map[string]*stream{}, map[string]*session{}
 	for _, session := range s.sessions { // before the calls: what leaves a session's queue becomes one
 		session.mu.Lock()
 		for reply := range session.taken {
@@ -52,14 +63,23 @@ func (s *Serving) probe(msg *nats.Msg) {
 		}
 		session.mu.Unlock()
 	}
-	for reply, c := range s.calls {
-		if tail, ok := strings.CutPrefix(reply, ask.Inbox+"."); ok {
-			calls[tail] = c
+	for _, c := range s.calls {
+		if tail, ok := strings.CutPrefix(c.address(), ask.Inbox+"."); ok {
+			calls[tail] = &c.stream
 		}
 	}
 	for id, session := range s.sessions {
-		if strings.HasPrefix(session.down.subject, ask.Inbox+".") {
+		tail, ok := strings.CutPrefix(session.down.address(), ask.Inbox+".")
+		switch {
+		case ok && session.detached:
+			calls[tail] = session.down
+		case ok:
 			sessions[id] = session
+		}
+	}
+	for _, stream := range s.answered.waiting() {
+		if tail, ok := strings.CutPrefix(stream.address(), ask.Inbox+"."); ok {
+			calls[tail] = stream
 		}
 	}
 	s.mu.Unlock()

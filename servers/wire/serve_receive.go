@@ -43,6 +43,10 @@ func (s *Serving) take(msg *nats.Msg, subject Subject) {
 		s.probe(msg)
 		return
 	}
+	if kind == frameResume || kind == frameCredit {
+		s.flow(kind, msg, subject)
+		return
+	}
 	if token := msg.Header.Get(HeaderToken); token != "" && s.opts.Token != "" && token != s.opts.Token {
 		s.server.turnDown(msg, fail(CodeToken, fmt.Sprintf("%s has token %s, not %s", s.opts.Name, s.opts.Token, token), s.facts()))
 		return
@@ -86,8 +90,9 @@ func (s *Serving) request(msg *nats.Msg, subject Subject, bare bool) {
 	c := s.newCall(msg.Reply, subject, bare)
 	c.msg, c.id = m, m.ID()
 	c.opening = m.Method == methodInitialize
-	if down := msg.Header.Get(HeaderDownlink); c.opening && !validDownlink(down) {
-		s.server.turnDown(msg, fail(CodeRefused, "initialize opens a session and needs a "+HeaderDownlink+" header", s.facts()))
+	c.idle = idleOf(msg.Header)
+	if down := msg.Header.Get(HeaderDownlink); c.opening && c.idle == 0 && !validDownlink(down) {
+		s.server.turnDown(msg, fail(CodeRefused, "initialize opens a session and needs a header "+HeaderDownlink+" or "+HeaderIdle, s.facts()))
 		return
 	} else if c.opening {
 		c.downlink = down
@@ -101,7 +106,7 @@ func (s *Serving) newCall(reply string, subject Subject, bare bool) *call {
 		serving: s, reply: reply, subject: subject, bare: bare, since: time.Now(),
 	}
 	if !bare {
-		c.missing = &missing{serving: s, subject: reply, token: "c-" + strings.ReplaceAll(reply, ".", "-"), gone: c.abandon}
+		c.missing = &missing{serving: s, stream: &c.stream, token: "c-" + strings.ReplaceAll(reply, ".", "-"), gone: c.abandon}
 	}
 	return c
 }
@@ -244,10 +249,13 @@ func (s *Serving) control(reply string, msg *nats.Msg) {
 	s.mu.Lock()
 	c := s.calls[reply]
 	s.mu.Unlock()
-	if c == nil || c.opening {
+	if c == nil || c.opening || c.of != nil {
 		return
 	}
-	if v := c.conv.Load(); v != nil {
+	if v := c.conv.Load(); v != nil && m.requestID.to == 0 { // of a caller that has closed: what the backend knows it by, only we know
+		s.spawn(c.abandon)
+		return
+	} else if v != nil {
 		m.Raw = splice(m.Raw) // it goes to a pipe that keeps it
 		s.spawn(func() { v.cancelled(c, m) })
 		return

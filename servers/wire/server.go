@@ -49,8 +49,8 @@ type Server struct {
 // missing is what is known about the other side of a session or a long call. The Server's lock guards it.
 type missing struct {
 	serving *Serving
-	subject string // where the signs of life go
-	token   string // where it is said that nobody was there
+	stream  *stream // where it goes to is where the signs of life go
+	token   string  // where it is said that nobody was there
 	gone    func()
 	lost    bool // the last one found nobody
 	n       int  // so many in a row did
@@ -187,9 +187,14 @@ func (s *Server) unsubscribe(sub *nats.Subscription) {
 func (s *Server) beat() {
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
+	back := s.nc.StatusChanged(nats.CONNECTED)
+	defer s.nc.RemoveStatusListener(back)
 	for {
+		again := false
 		select {
 		case <-tick.C:
+		case <-back:
+			again = true
 		case <-s.ctx.Done():
 			return
 		}
@@ -198,8 +203,16 @@ func (s *Server) beat() {
 		for serving := range s.live {
 			live = append(live, serving)
 		}
-		clear(s.asked)
+		if !again {
+			clear(s.asked)
+		}
 		s.mu.Unlock()
+		if again { // what could not be published meanwhile
+			for _, serving := range live {
+				serving.spawn(serving.catchUp)
+			}
+			continue
+		}
 		for _, serving := range live {
 			serving.beat()
 		}
@@ -215,8 +228,8 @@ func (s *Server) ask(m *missing) {
 	m.lost = false
 	s.asked[m.token] = m
 	s.mu.Unlock()
-	if s.nc.IsConnected() {
-		_ = s.nc.PublishMsg(&nats.Msg{Subject: m.subject, Reply: s.inbox + "." + m.token, Header: nats.Header{
+	if to := m.stream.address(); to != "" && s.nc.IsConnected() {
+		_ = s.nc.PublishMsg(&nats.Msg{Subject: to, Reply: s.inbox + "." + m.token, Header: nats.Header{
 			HeaderWire: {Version}, HeaderFrame: {frameBeat},
 		}}) // the next one will tell
 	}

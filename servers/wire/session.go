@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -24,10 +25,16 @@ type session struct {
 	down    *stream
 	missing *missing
 
+	detached bool          // it outlives who opened it: any process may take part
+	idle     time.Duration // detached: how long it lives unused
+
 	mu    sync.Mutex
 	queue chan *nats.Msg
 	over  bool
 	ended chan struct{}
+	used  time.Time      // detached: the last sign of a client
+	count uint64         // streams so far
+	kept  []*stream      // detached: the streams of answered requests, for those who ask for them again
 	taken map[string]int // frames in the queue, and of messages that are not whole yet, by their reply subject
 
 	seqs  map[string]uint64 // the number of the last frame, by the inbox of who sent it; only run has it
@@ -58,10 +65,14 @@ func (s *Serving) open(c *call) {
 	}
 	n := &session{
 		serving: s, id: newSessionID(), queue: make(chan *nats.Msg, sessionQueue), ended: make(chan struct{}),
-		down:  &stream{nc: s.server.nc, subject: c.downlink, who: &identity{s.opts.Instance, s.opts.Lease, s.opts.Name}},
+		down:     &stream{nc: s.server.nc, subject: c.downlink, who: &identity{s.opts.Instance, s.opts.Lease, s.opts.Name}},
+		detached: c.idle > 0, idle: c.idle, used: time.Now(),
 		taken: map[string]int{}, seqs: map[string]uint64{}, parts: map[string]*assembly{},
 	}
-	n.missing = &missing{serving: s, subject: c.downlink, token: "s-" + n.id, gone: func() { n.end(n.broken("the client is gone"), true) }}
+	n.missing = &missing{serving: s, stream: n.down, token: "s-" + n.id, gone: func() { n.end(n.broken("the client is gone"), true) }}
+	if n.detached {
+		n.down.id, n.missing.gone = downStream, func() { n.down.leave(n.down.address()) }
+	}
 	n.conv = newConversation(s, pipe, false, n.say, func(err error) { n.end(err, true) })
 	c.session = n
 	s.mu.Lock()
@@ -91,6 +102,7 @@ func newSessionID() string {
 // push queues a message of the client. It does not wait.
 func (n *session) push(msg *nats.Msg, subject Subject) {
 	n.mu.Lock()
+	n.used = time.Now()
 	n.taken[msg.Reply]++
 	n.mu.Unlock()
 	select {
@@ -129,7 +141,8 @@ func (n *session) take(msg *nats.Msg) {
 		return
 	}
 	if msg.Header.Get(HeaderFrame) == frameBye {
-		n.end(n.broken("the client closed it"), false)
+		n.confirm(msg)
+		n.end(n.broken("the client closed it"), n.detached)
 		return
 	}
 	subject, err := ParseSubject(msg.Subject)
@@ -164,15 +177,21 @@ func (n *session) take(msg *nats.Msg) {
 		if c := n.conv.find(m.requestID.of(m.Raw)); c != nil {
 			n.conv.cancelled(c, m)
 		}
+		n.confirm(msg)
 	default:
-		_ = n.conv.pipe.Write(n.conv.ctx, m.Raw) // the reader sees an ended pipe
+		if n.conv.pipe.Write(n.conv.ctx, m.Raw) == nil { // else the reader sees an ended pipe
+			n.confirm(msg)
+		}
 	}
 }
 
 func (n *session) request(m Message, msg *nats.Msg, subject Subject) {
 	s := n.serving
 	c := s.newCall(msg.Reply, subject, msg.Header.Get(HeaderWire) == "")
-	c.msg, c.id = m, m.ID()
+	c.msg, c.id, c.of = m, m.ID(), n
+	if n.detached {
+		c.stream.id = n.nextStream()
+	}
 	s.mu.Lock()
 	twice := s.calls[c.reply] != nil
 	if !twice {
@@ -243,8 +262,9 @@ func (n *session) say(m Message) {
 		n.end(n.broken("the server sent a notification larger than the wire can take"), true)
 		return
 	}
+	n.room()
 	if _, err := n.down.send(kind, m.Raw, false); err != nil {
-		n.end(n.broken("the client could not be told: "+err.Error()), true)
+		n.serving.log.Info("a message of the server waits for the connection", "session", n.id, "err", err)
 	}
 }
 
