@@ -78,6 +78,7 @@ type Host struct {
 
 	mu      sync.Mutex
 	server  *wire.Server
+	caller  *wire.Caller // of the translation between eras; nil before its first use
 	session *registry.Session
 	names   map[string]*Serving
 	closed  bool
@@ -118,6 +119,9 @@ func (h *Host) ServeBackend(ctx context.Context, name string, b wire.Backend, op
 	s := &Serving{host: h, name: name, instance: nuid.Next(), backend: b, opts: *opts, done: make(chan struct{})}
 	if s.info, err = s.ask(ctx); err != nil {
 		return nil, fmt.Errorf("servers: asking %s what it can do: %w", name, err)
+	}
+	if s.served, err = s.bothEras(); err != nil {
+		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancel(h.ctx)
 	h.mu.Lock()
@@ -185,10 +189,13 @@ func (h *Host) Close() error {
 	h.opening.Lock() // whoever opens has given up, or made the server by now
 	defer h.opening.Unlock()
 	h.mu.Lock()
-	server := h.server
+	server, caller := h.server, h.caller
 	h.mu.Unlock()
 	if server != nil {
-		return server.Close()
+		_ = server.Close() // always nil
+	}
+	if caller != nil {
+		return caller.Close()
 	}
 	return nil
 }

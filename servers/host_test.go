@@ -145,8 +145,12 @@ func TestEverySortOfServer(t *testing.T) {
 	if r, err := there.reg.Whereis("old"); err != nil || r.Metadata["mcp.era"] != "legacy" {
 		t.Errorf("%+v, %v", r, err)
 	}
-	session := connect(t, client(nil), &servers.Transport{Conn: there.conn, Name: "old"}, "") // probes, then falls back
+	session := connect(t, client(nil), &servers.Transport{Conn: there.conn, Registry: there.reg, Name: "old"}, "") // both speak it
 	if session.InitializeResult().ProtocolVersion != legacy || call(t, session, "who", nil) != "old" {
+		t.Errorf("%+v", session.InitializeResult())
+	}
+	session = connect(t, client(nil), &servers.Transport{Conn: there.conn, Name: "old"}, "") // nobody knows: it is translated
+	if session.InitializeResult().ProtocolVersion != modern || call(t, session, "who", nil) != "old" {
 		t.Errorf("%+v", session.InitializeResult())
 	}
 	// A bare request is answered by servers of both eras.

@@ -1,5 +1,7 @@
 package servers
 
+import "github.com/toolbus/toolbus/servers/era"
+
 // Era is which of the two protocols that are called MCP a server speaks.
 type Era string
 
@@ -11,8 +13,8 @@ const (
 
 // The protocol versions that toolbus asks for: the newest of each era.
 const (
-	ModernVersion = "2026-07-28"
-	LegacyVersion = "2025-11-25"
+	ModernVersion = era.ModernVersion
+	LegacyVersion = era.LegacyVersion
 )
 
 // The keys of a server's metadata in the registry. The values come from the server: JSON on one line as it gave it, or text.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/toolbus/toolbus/registry"
+	"github.com/toolbus/toolbus/servers/era"
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
@@ -17,6 +18,8 @@ type Serving struct {
 	name     string
 	instance string
 	backend  wire.Backend
+	served   wire.Backend // the backend for clients of both eras
+	adapter  *era.Adapter // nil if the server speaks the modern era
 	opts     ServeOptions
 
 	ctx    context.Context // of claims and of keepUp; ends with the Serving
@@ -66,7 +69,7 @@ func (s *Serving) take(ctx context.Context, session *registry.Session) error {
 	serving, err := server.Serve(ctx, wire.ServeOptions{
 		Name: s.name, Instance: s.instance, Lease: session.ID(), Token: strconv.FormatUint(uint64(registration.Token()), 10),
 		Groups: groups, Valid: registration.Serving, MaxInFlight: s.opts.MaxInFlight, MaxSessions: s.opts.MaxSessions, Logger: h.log,
-	}, s.backend)
+	}, s.served)
 	if err != nil {
 		s.unregister(registration)
 		return err
@@ -144,6 +147,9 @@ func (s *Serving) end(why error, how ending) {
 		})
 	}
 	both.Wait()
+	if s.adapter != nil {
+		_ = s.adapter.Close() // always nil
+	}
 	close(s.done)
 }
 

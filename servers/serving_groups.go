@@ -60,6 +60,9 @@ func (s *Serving) Refresh(ctx context.Context) error {
 		return ErrClosed
 	}
 	s.info = info
+	if s.adapter != nil && info.Era == Legacy {
+		s.adapter.Describe(info.Result)
+	}
 	registration, serving, before, shown := s.registration, s.wire, slices.Clone(s.joined), s.shown
 	groups, metadata := s.wanted()
 	s.mu.Unlock()

@@ -19,7 +19,8 @@ import (
 
 // Transport is an mcp.Transport to a server on the bus: by Name, by Group (a member of it) or by Instance (exactly that one). What the
 // client says decides the era: after initialize the session is pinned to the instance that answered it; modern requests go each to any
-// instance of the name or member of the group.
+// instance of the name or member of the group. With a Registry that knows the server as one of the legacy protocol alone, the client is told so, and
+// the two speak that; without one the client's question for the modern protocol is answered well, and its requests are translated at the server.
 //
 // A failed call is an error of that call (Failed reads it); the session ends, and every call with it, when the instance that it is pinned to is gone.
 // With a Registry the end of that instance's lease ends calls at once, errors say whether the name exists at all, and a request that nobody listens for though
@@ -58,6 +59,9 @@ func (t *Transport) Connect(ctx context.Context) (mcp.Connection, error) {
 	pipe, err := wire.Dial(t.Conn, target, opts)
 	if err != nil {
 		return nil, err
+	}
+	if t.Registry != nil {
+		pipe = agree(pipe, t.Registry, target)
 	}
 	return &connection{pipe: pipe}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/toolbus/toolbus/servers/wire"
@@ -52,9 +53,7 @@ type Adapter struct {
 	log     *slog.Logger
 	seal    *seal
 
-	server, capabilities, instructions json.RawMessage // as the server said in initialize
-	version                            string          // that it speaks
-	versions                           []string        // that there are here
+	said atomic.Pointer[description]
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -70,27 +69,46 @@ type Adapter struct {
 
 var _ wire.Stateless = (*Adapter)(nil)
 
+// description is what the server has said in its initialize.
+type description struct {
+	server, capabilities, instructions json.RawMessage // as it was written
+	version                            string          // that it speaks
+	versions                           []string        // that there are here
+}
+
+func describe(initialize json.RawMessage) (*description, error) {
+	result := parse(initialize)
+	version := result.text("protocolVersion")
+	if version == "" {
+		return nil, errors.New("era: the result of initialize has no protocolVersion")
+	}
+	d := &description{
+		server: result.get("serverInfo"), capabilities: result.get("capabilities"), instructions: result.get("instructions"),
+		version: version, versions: []string{ModernVersion, version},
+	}
+	if !isObject(d.capabilities) {
+		d.capabilities = json.RawMessage("{}")
+	}
+	return d, nil
+}
+
 // Adapt makes an Adapter over backend. initialize is the result of the server's initialize, as it came: what server/discover says follows from it. The error
 // says that it is none. Close ends the Adapter, and not the backend.
 func Adapt(backend wire.Backend, initialize json.RawMessage, opts *Options) (*Adapter, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
-	result := parse(initialize)
-	version := result.text("protocolVersion")
-	if version == "" {
-		return nil, errors.New("era: the result of initialize has no protocolVersion")
+	said, err := describe(initialize)
+	if err != nil {
+		return nil, err
 	}
 	a := &Adapter{
-		backend: backend, opts: *opts, log: opts.Logger, version: version, versions: []string{ModernVersion, version},
-		server: result.get("serverInfo"), capabilities: result.get("capabilities"), instructions: result.get("instructions"),
+		backend: backend, opts: *opts, log: opts.Logger,
 		pools: map[string]*pool{}, freed: make(chan struct{}), suspended: map[[16]byte]*call{},
 	}
+	a.said.Store(said)
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
-	}
-	if !isObject(a.capabilities) {
-		a.capabilities = json.RawMessage("{}")
 	}
 	a.opts.Instance = orElse(a.opts.Instance, randomToken())
 	a.opts.Expiry = orElse(a.opts.Expiry, 10*time.Minute)
@@ -100,6 +118,13 @@ func Adapt(backend wire.Backend, initialize json.RawMessage, opts *Options) (*Ad
 	a.seal = newSeal(a.opts.Instance)
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	return a, nil
+}
+
+// Describe takes the result of a later initialize: what server/discover says from now on. One that is none changes nothing.
+func (a *Adapter) Describe(initialize json.RawMessage) {
+	if said, err := describe(initialize); err == nil {
+		a.said.Store(said)
+	}
 }
 
 // Shared is never used: each modern request has a conversation of its own, see Single.

@@ -198,7 +198,7 @@ func (l *link) setLevel(ctx context.Context, level int) {
 	same := l.level == level
 	l.level = level
 	l.a.mu.Unlock()
-	if same || parse(l.a.capabilities).get("logging") == nil {
+	if same || parse(l.a.said.Load().capabilities).get("logging") == nil {
 		return
 	}
 	_, _ = l.call(ctx, methodLevel, object{}.set("level", quote(levels[level])).raw())

@@ -39,7 +39,7 @@ func (f *front) subscribe(params, meta object) {
 	a := f.a
 	n := &listen{a: a, front: f, lists: map[string]bool{}, uris: map[string]bool{}, waiting: map[string]bool{}}
 	agreed := object{}
-	capabilities := parse(a.capabilities)
+	capabilities := parse(a.said.Load().capabilities)
 	for _, k := range filters {
 		declared := parse(capabilities.get(k.capability))
 		if string(wanted.get(k.member)) == "true" && string(declared.get("listChanged")) == "true" {

@@ -84,19 +84,20 @@ func (a *Adapter) modernResponse(method string, top object, id json.RawMessage) 
 
 // signed adds who the server is, which modern results say each time.
 func (a *Adapter) signed(result object) object {
-	if a.server == nil {
+	server := a.said.Load().server
+	if server == nil {
 		return result
 	}
-	return result.set("_meta", parse(result.get("_meta")).lacking(metaServer, a.server).raw())
+	return result.set("_meta", parse(result.get("_meta")).lacking(metaServer, server).raw())
 }
 
 // discover is the answer to server/discover, from what the server has answered to initialize.
 func (a *Adapter) discover(id json.RawMessage) json.RawMessage {
-	versions, _ := json.Marshal(a.versions) // strings always can
-	result := object{}.set("resultType", json.RawMessage(`"complete"`)).set("supportedVersions", versions).
-		set("capabilities", a.capabilities)
-	if a.instructions != nil {
-		result = result.set("instructions", a.instructions)
+	said := a.said.Load()
+	versions, _ := json.Marshal(said.versions) // strings always can
+	result := object{}.set("resultType", json.RawMessage(`"complete"`)).set("supportedVersions", versions).set("capabilities", said.capabilities)
+	if said.instructions != nil {
+		result = result.set("instructions", said.instructions)
 	}
 	result = result.set("ttlMs", json.RawMessage("0")).set("cacheScope", json.RawMessage(`"private"`))
 	return response(id, a.signed(result).raw())
@@ -132,7 +133,7 @@ func (a *Adapter) checkMeta(m wire.Message, meta object) json.RawMessage {
 		return refusal(m.ID(), codeParams, "_meta lacks "+metaVersion)
 	}
 	if m.Version != ModernVersion {
-		supported, _ := json.Marshal(map[string]any{"supported": a.versions, "requested": m.Version}) // strings always can
+		supported, _ := json.Marshal(map[string]any{"supported": a.said.Load().versions, "requested": m.Version}) // strings always can
 		return (&wire.Error{Code: codeVersion, Message: "unsupported protocol version", Data: supported}).Response(m.ID())
 	}
 	if !isObject(meta.get(metaCapabilities)) {

@@ -71,10 +71,14 @@ func (a *Adapter) take(ctx context.Context, c *call, capabilities, client json.R
 					a.links++
 				}
 				a.mu.Unlock()
-				if err := a.open(ctx, p, lend, capabilities, client); err != nil {
+				err := a.open(ctx, p, lend, capabilities, client)
+				if err == nil {
+					continue // it may be somebody else's by now
+				}
+				if !errors.Is(err, wire.ErrBusy) || !a.await(ctx, p, c.use, patience.C) {
 					return err
 				}
-				continue // it may be somebody else's by now
+				continue
 			}
 			if idle := a.idle(); idle != nil {
 				a.mu.Unlock()
@@ -92,6 +96,24 @@ func (a *Adapter) take(ctx context.Context, c *call, capabilities, client json.R
 			return ctx.Err()
 		}
 	}
+}
+
+// await waits for a link of a pool to become free, where the backend gives no other one. It is false when there is none to wait for, or too long.
+func (a *Adapter) await(ctx context.Context, p *pool, u use, patience <-chan time.Time) bool {
+	a.mu.Lock()
+	freed, none := a.freed, len(p.links) == 0
+	free := slices.ContainsFunc(p.links, func(l *link) bool { return l.takes(u) })
+	a.mu.Unlock()
+	if none || free {
+		return free
+	}
+	select {
+	case <-freed:
+		return true
+	case <-patience:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 var errIdle = errors.New("era: the conversation was not used any more")
@@ -178,7 +200,7 @@ func (l *link) handshake(ctx context.Context, capabilities, client json.RawMessa
 	if client == nil {
 		client = json.RawMessage(`{"name":"toolbus","version":"` + wire.Version + `"}`)
 	}
-	params := object{}.set("protocolVersion", quote(l.a.version)).set("capabilities", capabilities).set("clientInfo", client)
+	params := object{}.set("protocolVersion", quote(l.a.said.Load().version)).set("capabilities", capabilities).set("clientInfo", client)
 	answer, err := l.ask(ctx, quote("era-initialize"), methodInitialize, params.raw())
 	if err != nil {
 		return err
