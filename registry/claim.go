@@ -25,10 +25,12 @@ func (w want) at() string {
 }
 
 // claim writes records for the session, all or none, and returns when the view shows the outcome. What somebody else holds is decided by
-// the conflict policy: FirstWins waits until it is clear that the holder lives, and fails with *NameTakenError.
+// the conflict policy: FirstWins waits until it is clear that the holder lives, and fails with *NameTakenError. What a Replace takes from one who lives
+// is written in one batch with the session's own lease: a late write of a session that has died takes nothing.
 func (s *Session) claim(ctx context.Context, wants []want, conflict Conflict) error {
 	r := s.r
 	var wait backoff
+	aims := aims{}
 	for {
 		if err := s.Err(); err != nil {
 			return err
@@ -36,19 +38,25 @@ func (s *Session) claim(ctx context.Context, wants []want, conflict Conflict) er
 		if err := withdrawn(wants); err != nil {
 			return err
 		}
-		ops, blocked := s.plan(wants, conflict)
+		ops, robbed, blocked := s.plan(wants, conflict)
 		if blocked.held != nil || blocked.heir != nil {
 			if err := r.standing(ctx, blocked, conflict); err != nil {
 				return err
 			}
 			continue
 		}
+		if other := aims.missed(robbed); other != nil {
+			return takenError(claim{held: other})
+		}
 		if len(ops) == 0 {
 			return nil
 		}
-		last, err := r.write(ctx, ops)
+		last, err := s.writeClaim(ctx, ops, len(robbed) > 0)
 		if err == nil {
 			return r.WaitFor(ctx, last)
+		}
+		if errors.Is(err, kvstore.ErrUnknown) {
+			aims.sent(ops, robbed)
 		}
 		if !r.settle(ctx, err, &wait) {
 			return err
@@ -59,8 +67,8 @@ func (s *Session) claim(ctx context.Context, wants []want, conflict Conflict) er
 	}
 }
 
-// plan makes the writes of a claim from what the judge says now, or says what is in the way.
-func (s *Session) plan(wants []want, conflict Conflict) (ops []kvstore.Op, blocked claim) {
+// plan makes the writes of a claim from what the judge says now, and says what they take from others who live, or what is in the way.
+func (s *Session) plan(wants []want, conflict Conflict) (ops []kvstore.Op, robbed []*entry, blocked claim) {
 	ops = make([]kvstore.Op, 0, len(wants))
 	for _, w := range wants {
 		judged, _ := s.r.view.claim(w.at())
@@ -84,11 +92,14 @@ func (s *Session) plan(wants []want, conflict Conflict) (ops []kvstore.Op, block
 		switch {
 		case foreign && (conflict != Replace || s.r.strict(judged.held.session)),
 			judged.heir != nil && conflict != Replace && !electing(wants, judged.heir):
-			return nil, judged
+			return nil, nil, judged
+		}
+		if foreign {
+			robbed = append(robbed, judged.held)
 		}
 		ops = append(ops, kvstore.Op{Key: w.at(), Value: w.value(judged.held), Revision: judged.expect})
 	}
-	return ops, claim{}
+	return ops, robbed, claim{}
 }
 
 // withdrawn says why the place that an election would remove is not the session's any more: who has left the queue does not claim.

@@ -12,7 +12,8 @@ const (
 	// FirstWins leaves the name to who has it: *NameTakenError. The default.
 	FirstWins Conflict = ""
 	// Replace takes the name from a living owner, ahead of all who stand by, and tells him why. A strict owner keeps it until he gives it up
-	// or is silent for a TTL: the claim waits for that while ctx lasts.
+	// or is silent for a TTL: the claim waits for that while ctx lasts. Where the answer of the log was lost and somebody else has the name by
+	// then, he keeps it: *NameTakenError, as the claim may have been there before him.
 	Replace Conflict = "replace"
 	// Queue waits in line: the session stands by until it is its turn, or ctx ends.
 	Queue Conflict = "queue"

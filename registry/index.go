@@ -49,7 +49,9 @@ func newIndex() *index {
 const maxMoved = 4096
 
 // note takes in that a name has another record, to be settled later.
-func (x *index) note(name string, was, now *Record) { x.moved = append(x.moved, move{name, was, now, len(x.moved)}) }
+func (x *index) note(name string, was, now *Record) {
+	x.moved = append(x.moved, move{name, was, now, len(x.moved)})
+}
 
 // limit settles the moves where they have become too many to wait for a reader.
 func (x *index) limit() {

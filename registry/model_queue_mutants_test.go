@@ -59,19 +59,20 @@ var queueMutants = map[string]struct {
 	free   int
 	mutate func(r *queueRules)
 }{
-	"claim and withdrawal are two writes":    {queueing | vRelease, 6, func(r *queueRules) { r.twoWrites = true }},
-	"withdrawal and claim are two writes":    {queueing | vRelease, 6, func(r *queueRules) { r.leavesLast = true }},
-	"a claim ignores who stands by":          {queueing, 6, func(r *queueRules) { r.heirs(func(records, string) *entry { return nil }) }},
-	"the last in the queue is the heir":      {queueing, 6, func(r *queueRules) { r.heirs(lastWaiting) }},
-	"a dead standby is the heir":             {queueing, 6, func(r *queueRules) { r.heir = firstWaiting }},
-	"a claim is written without a condition": {queueing, 5, func(r *queueRules) { r.open(vClaim) }},
-	"a succession is written without one":    {queueing, 6, func(r *queueRules) { r.open(vSucceed) }},
-	"a release is written without one":       {queueing | vRelease, 5, func(r *queueRules) { r.open(vRelease) }},
-	"a transfer is written without one":      {queueing | vTransfer | vRelease, 5, func(r *queueRules) { r.open(vTransfer) }},
-	"a Replace is written without one":       {vClaim | vReplace | vUpdate | vEnd, 5, func(r *queueRules) { r.open(vReplace) }},
-	"a dead standby's place is taken over":   {queueing, 6, func(r *queueRules) { r.deadPlace, r.hosts = true, again }},
-	"a sweep is written without a condition": {sharing | vClaim | vSweep, 5, func(r *queueRules) { r.open(vSweep) }},
-	"an orphan's sharer is ignored":          {sharing | vSweep, 6, func(r *queueRules) { r.orphan = func(rs records, e, _ *entry) bool { return rs.orphan(e, nil) } }},
+	"claim and withdrawal are two writes":       {queueing | vRelease, 6, func(r *queueRules) { r.twoWrites = true }},
+	"withdrawal and claim are two writes":       {queueing | vRelease, 6, func(r *queueRules) { r.leavesLast = true }},
+	"a claim ignores who stands by":             {queueing, 6, func(r *queueRules) { r.heirs(func(records, string) *entry { return nil }) }},
+	"the last in the queue is the heir":         {queueing, 6, func(r *queueRules) { r.heirs(lastWaiting) }},
+	"a dead standby is the heir":                {queueing, 6, func(r *queueRules) { r.heir = firstWaiting }},
+	"a claim is written without a condition":    {queueing, 5, func(r *queueRules) { r.open(vClaim) }},
+	"a succession is written without one":       {queueing, 6, func(r *queueRules) { r.open(vSucceed) }},
+	"a release is written without one":          {queueing | vRelease, 5, func(r *queueRules) { r.open(vRelease) }},
+	"a transfer is written without one":         {queueing | vTransfer | vRelease, 5, func(r *queueRules) { r.open(vTransfer) }},
+	"a Replace is written without one":          {vClaim | vReplace | vUpdate | vEnd, 5, func(r *queueRules) { r.open(vReplace) }},
+	"a Replace comes when its session has died": {vClaim | vReplace | vEnd, 4, func(r *queueRules) { r.unleased = true }},
+	"a dead standby's place is taken over":      {queueing, 6, func(r *queueRules) { r.deadPlace, r.hosts = true, again }},
+	"a sweep is written without a condition":    {sharing | vClaim | vSweep, 5, func(r *queueRules) { r.open(vSweep) }},
+	"an orphan's sharer is ignored":             {sharing | vSweep, 6, func(r *queueRules) { r.orphan = func(rs records, e, _ *entry) bool { return rs.orphan(e, nil) } }},
 	"a sharer does not hold the name": {sharing | vClaim, 6, func(r *queueRules) {
 		r.judge = func(_ records, _ *entry, judged claim, _, heir *entry) claim { judged.heir = heir; return judged }
 	}},

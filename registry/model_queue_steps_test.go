@@ -45,6 +45,7 @@ type queueWrite struct {
 	n      uint8
 	lines  [2]queueLine
 	expect [2]uint8
+	lease  bool // it is in one batch with its session's lease
 }
 
 // queueRules are what is explored: which steps there are, the judge's functions and what sessions make of them; a mutant replaces one.
@@ -68,6 +69,7 @@ type queueRules struct {
 	alone      bool // a replica joins without writing the name's record
 	removes    bool // who leaves a shared name removes its record
 	litters    bool // a shared name's record that its session does not want is removed
+	unleased   bool // a Replace is written without the lease of its session
 
 	decoded [queueMost + 1]map[queueLine]*entry // by revision
 	pending map[queueState][]queueWrite
@@ -158,8 +160,11 @@ func (r *queueRules) first(s *queueState) bool {
 	return true
 }
 
-// accepts tells whether the log takes a write: each of its records must be at the revision that it names.
+// accepts tells whether the log takes a write: each of its records must be at the revision that it names, and its session's lease there where that is with it.
 func (r *queueRules) accepts(s *queueState, w *queueWrite) bool {
+	if w.lease && !s.lives(w.by) {
+		return false
+	}
 	for i := range int(w.n) {
 		if newest, _ := s.newest(w.lines[i].key()); newest != w.expect[i] && !r.unguarded(w, i) {
 			return false
@@ -201,6 +206,9 @@ func (r *queueRules) under(s queueState) []queueWrite {
 
 // possible tells whether a write may still be accepted: revisions never come back, but for none.
 func (r *queueRules) possible(s *queueState, w *queueWrite) bool {
+	if w.lease && !s.lives(w.by) {
+		return false
+	}
 	for i := range int(w.n) {
 		if newest, _ := s.newest(w.lines[i].key()); newest != w.expect[i] && w.expect[i] != 0 && !r.unguarded(w, i) {
 			return false
@@ -266,7 +274,10 @@ func (r *queueRules) claims(rs records, i uint8, judged claim, one oneLine, send
 		}
 		one(vClaim, i, l, judged.expect)
 	default:
-		one(vReplace, i, mine, judged.expect)
+		if r.verbs&vReplace != 0 {
+			robs := held != nil && !r.unleased
+			send(queueWrite{verb: vReplace, by: i, n: 1, lines: [2]queueLine{mine}, expect: [2]uint8{uint8(judged.expect)}, lease: robs})
+		}
 	}
 	place := rs[standbyKey(queueName, sessionID(instance))]
 	waiting := rs.visible(place) && place.session == me

@@ -18,7 +18,7 @@ import (
 //
 //  1. One holder. A name is shown as held exactly where its newest record's session lives or, of a shared name, a replica of its digest does: by that
 //     session, else by the living replica that joined first. Those who hold one name at one time share it by one digest.
-//  2. No robbery. Nobody who lives loses the name, or his share of it, but by what he sent himself, or by a Replace.
+//  2. No robbery. Nobody who lives loses the name, or his share of it, but by what he sent himself, or by a Replace of one who lives.
 //  3. Tokens. A claim, a transfer and a Replace get a token above all before them; an update, a replica that joins, a hand-over and the take-over of a
 //     shared name's record keep the token.
 //  4. Nobody is passed over. Where a name is free, and one that lives stood by before it became so, nobody has it but the first in the
@@ -176,7 +176,7 @@ func (r *queueRules) checkCommit(s, to *queueState, w *queueWrite) string {
 	had, _ := s.holders()
 	has, _ := to.holders()
 	lost := had &^ has &^ (1 << w.by)
-	if lost != 0 && w.verb != vReplace {
+	if lost != 0 && (w.verb != vReplace || !s.lives(w.by)) {
 		return fmt.Sprintf("2: %s is robbed", sessionID(uint8(bits.TrailingZeros8(lost))))
 	}
 	at, line := to.newest(qNamed, 0)

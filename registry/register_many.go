@@ -15,7 +15,7 @@ type NameOptions struct {
 
 // RegisterMany claims many names in one step: all of them, or none. The registrations are in the order of the names. If one is held by another
 // session, none is claimed, and the error is that one's *NameTakenError. Names that the session holds already are as they are. More than
-// kvstore.MaxBatch names and memberships together are refused (kvstore.ErrBatchTooLarge) before anything is written. Their Conflict
+// kvstore.MaxBatch names and memberships together are refused (kvstore.ErrBatchTooLarge) before anything is written; so are as many where Replace takes one from somebody. Their Conflict
 // options are FirstWins, or Replace for all of them; their Digest is ignored: each is held alone.
 func (s *Session) RegisterMany(ctx context.Context, names []NameOptions) ([]*Registration, error) {
 	ctx, cancel := s.r.merge(ctx)

@@ -37,6 +37,9 @@ type Fate struct {
 	Unheard bool          // it is done, but its answer is lost: ErrUnknown
 	Late    time.Duration // ErrUnknown at once, and it reaches the log so much later
 	Hang    bool          // it never reaches the log, and nobody answers until its context ends: ErrUnknown
+
+	Until <-chan struct{} // ErrUnknown at once, and it reaches the log when this is closed
+	Then  func(error)     // of Unheard and Until: is called with what became of it in the log, before anybody hears of it
 }
 
 // OnWrite has each write's fate decided. A single write is given as one op, a barrier as none. nil does them all.
@@ -110,6 +113,13 @@ func (s *Store) write(ctx context.Context, ops []kvstore.Op, do func(context.Con
 	case fate.Late > 0:
 		time.AfterFunc(fate.Late, func() { _, _ = do(context.Background()) }) // nobody hears what becomes of it
 		return 0, fmt.Errorf("%w: late", kvstore.ErrUnknown)
+	case fate.Until != nil:
+		go func() {
+			<-fate.Until
+			_, err := do(context.Background())
+			fate.Then(err)
+		}()
+		return 0, fmt.Errorf("%w: held up", kvstore.ErrUnknown)
 	case fate.Hang:
 		<-ctx.Done()
 		return 0, fmt.Errorf("%w: %w", kvstore.ErrUnknown, ctx.Err())
@@ -126,6 +136,9 @@ func (s *Store) write(ctx context.Context, ops []kvstore.Op, do func(context.Con
 	}
 	revision, err := do(ctx)
 	if fate.Unheard && err == nil {
+		if fate.Then != nil {
+			fate.Then(nil)
+		}
 		return 0, fmt.Errorf("%w: unheard", kvstore.ErrUnknown)
 	}
 	return revision, err

@@ -40,7 +40,7 @@ type test struct {
 
 // Run runs every chapter.
 func (x *Suite) Run(t *testing.T) {
-	for _, c := range []chapter{names, claims, groups, sessions, watches, monitors, reads, updates, unknowns, properties, counters, history, choosing, exclusive, queries, waits, resumes, traps} {
+	for _, c := range []chapter{names, claims, groups, sessions, watches, monitors, reads, updates, unknowns, replaces, shares, properties, counters, history, choosing, exclusive, queries, waits, resumes, traps} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, tt := range c.tests {
 				t.Run(tt.name, func(t *testing.T) {

@@ -144,7 +144,7 @@ var traps = chapter{"traps", []test{
 		claim := once(func() Fate { cancel(); return Fate{Late: time.Until(late)} }, "names.")
 		way.OnWrite(func(ops []kvstore.Op) Fate {
 			fate := claim(ops)
-			if fate == (Fate{}) && touches(ops, "names.") { // the owner can neither settle it nor sweep it
+			if fate.Late == 0 && touches(ops, "names.") { // the owner can neither settle it nor sweep it
 				return Fate{Lost: true}
 			}
 			return fate
