@@ -91,7 +91,7 @@ func (e *env) shim(ctx context.Context, to wire.Target, f shimFlags) error {
 	if wait <= 0 {
 		wait = -1
 	}
-	err = shim.Run(ctx, e.stdin, e.stdout, shim.OnBus(caller, reg, to), &shim.Options{Wait: wait, NoRecreate: !f.recreate, Logger: log})
+	err = shim.Run(ctx, e.stdin, e.stdout, shim.OnBus(caller, reg, to, log), &shim.Options{Wait: wait, NoRecreate: !f.recreate, Logger: log})
 	if errors.Is(err, shim.ErrSessionEnded) {
 		failed := fail(classNoAnswer, "start the client's session again; with --recreate the shim does it by itself where it can", "%s: %s", to, plain(err))
 		failed.cause = err

@@ -20,6 +20,9 @@ const (
 
 	codeParse   = -32700
 	codeInvalid = -32600
+
+	codeNoMethod = -32601 // what a modern server says to initialize
+	codeVersion  = -32022 // or this
 )
 
 // readClient reads the client to its end. io.EOF is an ordinary one.

@@ -150,7 +150,7 @@ func TestBacklog(t *testing.T) {
 // Nobody answers though somebody is registered: it is tried for as long as a request may wait.
 func TestSilentOwner(t *testing.T) {
 	b := newFakeBus(true)
-	c := start(t, b, &shim.Options{Wait: 2 * time.Second})
+	c := start(t, b, &shim.Options{Wait: time.Second})
 	s := b.server(t)
 	c.say(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add"}}`)
 	for tries := 0; ; tries++ {

@@ -1,6 +1,6 @@
 // Package shim is a stdio MCP server for one client, behind which stands whoever has a name on the bus, or a member of a group.
 //
-//	err := shim.Run(ctx, os.Stdin, os.Stdout, shim.OnBus(caller, reg, wire.Target{Name: "files"}), nil)
+//	err := shim.Run(ctx, os.Stdin, os.Stdout, shim.OnBus(caller, reg, wire.Target{Name: "files"}, nil), nil)
 //
 // # Why it exists
 //
@@ -27,6 +27,11 @@
 // One goroutine reads the client, one the bus; neither holds a lock while it waits. A client that does not read fills its pipe, then the queue of the wire, and holds up nobody
 // else. What the shim has to say by itself waits in a queue of its own, so a client that writes without reading cannot lock both sides up. While the server is away
 // what the client says waits in order, up to 64 MiB; then the client's pipe fills.
+//
+// # A server of the other era
+//
+// A modern client of a legacy server is translated by the instance. A legacy client whose initialize is not understood goes on through package era, here: the requests
+// that come out are stateless, so no death of an instance touches that session.
 //
 // # Batches
 //

@@ -20,14 +20,14 @@ func TestMain(m *testing.M) { bustest.Main(m, nil) }
 
 // fakeBus gives out the servers' ends of its conversations, one for each Dial. While it is empty nobody has the name.
 type fakeBus struct {
-	mu      sync.Mutex
-	there   bool
-	changed chan struct{}
-	dialled chan wire.Pipe
+	mu                  sync.Mutex
+	there               bool
+	changed             chan struct{}
+	dialled, translated chan wire.Pipe
 }
 
 func newFakeBus(there bool) *fakeBus {
-	return &fakeBus{there: there, changed: make(chan struct{}), dialled: make(chan wire.Pipe, 16)}
+	return &fakeBus{there: there, changed: make(chan struct{}), dialled: make(chan wire.Pipe, 16), translated: make(chan wire.Pipe, 16)}
 }
 
 func (b *fakeBus) set(there bool) {
@@ -60,7 +60,11 @@ func (b *fakeBus) Dial() (wire.Pipe, error) {
 	return ours, nil
 }
 
-func (b *fakeBus) Translated() (wire.Pipe, error) { return nil, nil }
+func (b *fakeBus) Translated() (wire.Pipe, error) {
+	ours, theirs := wire.Pair()
+	b.translated <- theirs
+	return ours, nil
+}
 
 func (b *fakeBus) Missing() *wire.Error {
 	return wire.NewError(wire.CodeNoName, "no server is registered as fake", wire.Facts{Name: "fake"})

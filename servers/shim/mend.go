@@ -104,13 +104,13 @@ func (s *shim) giveUp() {
 func (s *shim) connect() error {
 	s.mu.Lock()
 	there, again, n := s.pipe != nil, s.session.open(), s.session
+	dial := s.bus.Dial
+	if s.translated {
+		dial = s.bus.Translated
+	}
 	s.mu.Unlock()
 	if there {
 		return nil
-	}
-	dial := s.bus.Dial
-	if n.translated {
-		dial = s.bus.Translated
 	}
 	pipe, err := dial()
 	if err != nil {

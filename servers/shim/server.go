@@ -57,7 +57,7 @@ func (s *shim) answered(m wire.Message) {
 	}
 	delete(s.pending, string(id))
 	if m.Failed() {
-		if s.again(r, m.Raw) {
+		if s.translate(r, m.Raw) || s.again(r, m.Raw) {
 			s.mu.Unlock()
 			return
 		}
@@ -70,6 +70,26 @@ func (s *shim) answered(m wire.Message) {
 	s.mu.Lock()
 	s.settle()
 	s.mu.Unlock()
+}
+
+// translate has a legacy client go on through a translation where its initialize is not understood: the server is modern only. s.mu is held.
+func (s *shim) translate(r *request, raw json.RawMessage) bool {
+	if r.method != methodInitialize || s.translated || s.session.open() {
+		return false
+	}
+	var response struct{ Error *wire.Error }
+	if json.Unmarshal(raw, &response) != nil || response.Error == nil || response.Error.Code != codeNoMethod && response.Error.Code != codeVersion {
+		return false
+	}
+	s.log.Info("the server speaks the modern protocol only, and is translated", "err", response.Error)
+	pipe := s.pipe
+	s.pipe, s.translated = nil, true // connect makes the other
+	if pipe != nil {
+		_ = pipe.Close() // its reader ends
+	}
+	s.queue(r)
+	s.outage(nil)
+	return true
 }
 
 // again decides whether a request that failed is to be sent again, and queues it. s.mu is held.

@@ -23,7 +23,6 @@ type session struct {
 	initialize  json.RawMessage // as the client said it
 	version     string          // that was agreed on
 	features    map[string]json.RawMessage
-	translated  bool
 	initialized bool
 	roots       bool            // the client has said that its roots are others
 	level       json.RawMessage // logging/setLevel, the last
@@ -48,7 +47,7 @@ func (s *shim) learn(r *request, raw json.RawMessage) {
 			} `json:"result"`
 		}
 		if json.Unmarshal(raw, &answer) == nil {
-			s.session = session{initialize: r.raw, version: answer.Result.ProtocolVersion, features: answer.Result.Capabilities, translated: s.translated}
+			s.session = session{initialize: r.raw, version: answer.Result.ProtocolVersion, features: answer.Result.Capabilities}
 		}
 	case methodLevel:
 		s.session.level = r.raw

@@ -2,6 +2,7 @@ package shim_test
 
 import (
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -175,4 +176,26 @@ func TestReplayIsTriedAgain(t *testing.T) {
 	if all := strings.Join(heard, "\n"); !strings.Contains(all, "notifications/message") || !strings.Contains(all, "tools/list_changed") {
 		t.Errorf("the client heard %s", all)
 	}
+}
+
+// A server that does not know initialize is reached through a translation, from then on.
+func TestInitializeIsNotKnown(t *testing.T) {
+	b := newFakeBus(true)
+	c := start(t, b, nil)
+	s := b.server(t)
+	c.say(hello)
+	s.hear(hello)
+	s.say(`{"jsonrpc":"2.0","id":0,"error":{"code":-32601,"message":"what?"}}`)
+	translated := &peer{t, <-b.translated}
+	defer translated.pipe.Close()
+	translated.hear(hello)
+	translated.say(welcome("0", "2025-11-25"))
+	c.hear(welcome("0", "2025-11-25"))
+	if _, err := s.pipe.Read(t.Context()); err != io.EOF {
+		t.Errorf("the first conversation: %v", err)
+	}
+	c.say(hello)
+	translated.hear(hello)
+	translated.say(`{"jsonrpc":"2.0","id":0,"error":{"code":-32601,"message":"what?"}}`)
+	c.hearPart(`-32601`)
 }

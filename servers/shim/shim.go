@@ -21,7 +21,7 @@ type Bus interface {
 	Await(ctx context.Context) error
 	// Missing says that nobody is there.
 	Missing() *wire.Error
-	// Translated makes a conversation in which a legacy client is understood by a server that is modern only. nil: there is no such translation.
+	// Translated makes a conversation in which a legacy client is understood by a server that is modern only.
 	Translated() (wire.Pipe, error)
 }
 
@@ -58,15 +58,14 @@ type shim struct {
 	stop context.CancelCauseFunc
 	work sync.WaitGroup
 
-	mu      sync.Mutex
-	pipe    wire.Pipe // nil: there is none
-	epoch   int       // counts pipes
-	pending map[string]*request
-	asked   map[string]question // the server's requests, by their id as the client sees it
-	renamed int
-	session session
-	// translated: the pipe stands before a translation
-	translated bool
+	mu         sync.Mutex
+	pipe       wire.Pipe // nil: there is none
+	epoch      int       // counts pipes
+	pending    map[string]*request
+	asked      map[string]question // the server's requests, by their id as the client sees it
+	renamed    int
+	session    session
+	translated bool            // the server is modern only, the client is not
 	tools      map[string]bool // those that may be called again, of the lists that passed
 
 	down    bool // what the client says waits
