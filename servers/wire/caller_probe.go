@@ -44,10 +44,18 @@ type probe struct {
 func (c *Caller) watch() {
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
+	status := c.nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.DISCONNECTED)
+	defer func() { go c.nc.RemoveStatusListener(status) }() // it takes the lock too
 	for {
 		select {
 		case now := <-tick.C:
-			c.round(now)
+			if !c.away.Load() { // else nothing can be learned, and asking may wait
+				c.round(now)
+			} else {
+				c.overdue(now)
+			}
+		case is := <-status:
+			c.away.Store(is != nats.CONNECTED)
 		case <-c.ctx.Done():
 			return
 		}
@@ -97,6 +105,19 @@ func (c *Caller) round(now time.Time) {
 	}
 	for _, o := range silent {
 		c.end(o, fmt.Sprintf("it said nothing for %v", silenceLimit))
+	}
+}
+
+// overdue ends what has waited too long while the connection is away.
+func (c *Caller) overdue(now time.Time) {
+	c.mu.Lock()
+	var clients []*client
+	for _, p := range c.clients {
+		clients = append(clients, p)
+	}
+	c.mu.Unlock()
+	for _, p := range clients {
+		p.overdue(now)
 	}
 }
 

@@ -33,7 +33,7 @@ type client struct {
 	owner   *owner    // of the session
 	since   time.Time // when the session began
 	opening chan struct{}
-	upSeq   uint64
+	up      outbound
 	down    inbound
 	over    bool
 	err     error
@@ -55,16 +55,18 @@ type pending struct {
 	owner   *owner // nil before the first frame
 	in      inbound
 	sent    time.Time // zero while it is being sent
+	up      uint64    // the number of its last frame in a session
 	rest    [][]byte  // parts that wait for the first frame
+	parts   *partsOut // and are on their way after that
 	cancel  []byte    // a cancellation that waits for it
 	opens   chan struct{}
-	again   func() error  // sends it once more; nil: it was, or is not to be
-	told    chan *Error   // instead of an answer: whether the instance has taken it
-	listens chan struct{} // it asks for the frames of a stream; closed when they begin
+	again   func(context.Context) error // sends it once more; nil: it was, or is not to be
+	told    chan *Error                 // instead of an answer: whether the instance has taken it
+	listens chan struct{}               // it asks for the frames of a stream; closed when they begin
 }
 
 func newClient(c *Caller, t Target, tag string) *client {
-	p := &client{caller: c, target: t, tag: tag, calls: map[string]*pending{}, ids: map[string]*pending{}, queue: newInbox()}
+	p := &client{up: newOutbound(), caller: c, target: t, tag: tag, calls: map[string]*pending{}, ids: map[string]*pending{}, queue: newInbox()}
 	p.down.to = p.reply("d")
 	return p
 }
@@ -101,6 +103,7 @@ func (p *client) end(err error, tell bool) {
 	p.calls, p.ids = map[string]*pending{}, map[string]*pending{}
 	session, pin, opening := p.session, p.pin, p.opening
 	p.opening = nil // closed once, here or when the initialize is answered
+	p.up.signal()
 	p.mu.Unlock()
 	p.caller.forget(p)
 	for _, c := range calls {
@@ -116,10 +119,10 @@ func (p *client) end(err error, tell bool) {
 		p.reject(c, e)
 	}
 	if tell && session != "" && !p.detached {
-		p.out.Lock()
+		p.out.Lock() // a writer who waits for room has seen the end
 		p.mu.Lock()
-		p.upSeq++
-		seq := p.upSeq
+		p.up.seq++
+		seq := p.up.seq
 		p.mu.Unlock()
 		subject := Subject{Scope: p.caller.opts.Scope, Kind: ByInstance, Instance: pin.Instance, Session: session, Name: pin.Name}
 		_ = p.caller.nc.PublishMsg(&nats.Msg{Subject: subject.String(), Reply: p.reply("x"), Header: nats.Header{
@@ -196,11 +199,11 @@ func (p *client) Write(ctx context.Context, raw json.RawMessage) error {
 	}
 	switch {
 	case m.Request():
-		return p.request(m, target)
+		return p.request(ctx, m, target)
 	case m.Method == methodCancelled && m.requestID.to > 0:
-		return p.cancelled(m)
+		return p.cancelled(ctx, m)
 	default:
-		return p.tell(m, target)
+		return p.tell(ctx, m, target)
 	}
 }
 
@@ -208,7 +211,7 @@ func (p *client) Write(ctx context.Context, raw json.RawMessage) error {
 func (p *client) gone() error { return fmt.Errorf("wire: the conversation has ended: %v", p.err) }
 
 // tell sends a notification or an answer in the session. Without one there is nobody to be told.
-func (p *client) tell(m Message, target string) error {
+func (p *client) tell(ctx context.Context, m Message, target string) error {
 	p.mu.Lock()
 	session := p.session
 	p.mu.Unlock()
@@ -227,7 +230,7 @@ func (p *client) tell(m Message, target string) error {
 	p.next++
 	reply := p.reply(strconv.FormatUint(p.next, 10))
 	p.mu.Unlock()
-	return p.publish(subject, reply, kind, m.Raw, true, nil)
+	return p.publish(ctx, subject, reply, kind, m.Raw, true, nil)
 }
 
 // inSession is where a message of the session goes. p.mu is held.

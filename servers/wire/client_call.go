@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -9,7 +11,7 @@ import (
 )
 
 // request sends a request and notes that it is pending. What fails comes back as its answer.
-func (p *client) request(m Message, target string) error {
+func (p *client) request(ctx context.Context, m Message, target string) error {
 	c := &pending{id: m.ID(), method: m.Method}
 	c.key = idKey(c.id)
 	p.out.Lock()
@@ -51,15 +53,15 @@ func (p *client) request(m Message, target string) error {
 	if p.target.Token != "" {
 		headers = append(headers, HeaderToken, p.target.Token)
 	}
-	send := func() error {
-		return p.publish(c.subject, p.reply(c.number), frameRequest, m.Raw, c.session, c, headers...)
+	send := func(ctx context.Context) error {
+		return p.publish(ctx, c.subject, p.reply(c.number), frameRequest, m.Raw, c.session, c, headers...)
 	}
 	if !c.session && p.caller.opts.Held != nil {
 		p.mu.Lock()
 		c.again = send
 		p.mu.Unlock()
 	}
-	p.sent(c, send())
+	p.sent(c, send(ctx))
 	return nil
 }
 
@@ -68,6 +70,9 @@ func (p *client) sent(c *pending, err error) {
 	if err != nil {
 		facts := p.facts(c)
 		facts.Executed, facts.Why = "no", err.Error()
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) { // it may go out yet
+			facts.Executed = "unknown"
+		}
 		p.finish(c, fail(CodeNoResponders, "the request could not be sent: "+err.Error(), facts))
 		return
 	}
@@ -102,7 +107,7 @@ func (p *client) tryAgain(c *pending) bool {
 		c.rest = nil
 		p.mu.Unlock()
 		if open {
-			p.sent(c, send())
+			p.sent(c, send(p.caller.ctx))
 		} else {
 			p.finish(c, p.unanswered(c)) // cancelled meanwhile: nobody hears of it
 		}
@@ -110,13 +115,12 @@ func (p *client) tryAgain(c *pending) bool {
 	return true
 }
 
-// publish sends a message, in parts if it is large. In a session the parts follow one another; without one those after the first wait
+// publish sends a message, in parts if it is large. In a session of its own the parts follow one another; else those after the first wait
 // in c until the first frame tells who has that.
-func (p *client) publish(subject Subject, reply, kind string, body []byte, session bool, c *pending, headers ...string) error {
-	nc := p.caller.nc
-	size := int(nc.MaxPayload()) - partRoom
+func (p *client) publish(ctx context.Context, subject Subject, reply, kind string, body []byte, session bool, c *pending, headers ...string) error {
+	size := int(p.caller.nc.MaxPayload()) - partRoom
 	if size <= 0 {
-		return fmt.Errorf("wire: the server takes no payload of %d bytes", nc.MaxPayload())
+		return fmt.Errorf("wire: the server takes no payload of %d bytes", p.caller.nc.MaxPayload())
 	}
 	parts := max(1, (len(body)+size-1)/size)
 	for i := range parts {
@@ -130,49 +134,40 @@ func (p *client) publish(subject Subject, reply, kind string, body []byte, sessi
 			msg.Data = body[i*size : min((i+1)*size, len(body))]
 		}
 		if session && !p.detached {
-			p.mu.Lock()
-			p.upSeq++
-			msg.Header[HeaderSeq] = []string{strconv.FormatUint(p.upSeq, 10)}
-			p.mu.Unlock()
-		} else if !session && parts > 1 && i == 0 {
+			seq, err := p.number(ctx, msg, i > 0)
+			if err != nil {
+				return err
+			}
+			if c != nil {
+				p.mu.Lock()
+				c.up = seq
+				p.mu.Unlock()
+			}
+			continue
+		}
+		if parts > 1 {
 			p.mu.Lock()
 			for j := 1; j < parts; j++ {
 				c.rest = append(c.rest, body[j*size:min((j+1)*size, len(body))])
 			}
 			p.mu.Unlock()
 		}
-		if err := publish(nc, msg); err != nil {
-			return err
-		}
-		if !session {
-			return nil
-		}
+		return p.caller.put(ctx, msg)
 	}
 	return nil
 }
 
-// sendRest sends the other parts of a large request to the instance that has the first.
-func (p *client) sendRest(c *pending, rest [][]byte) {
-	subject := p.direct(c)
-	for i, part := range rest {
-		err := publish(p.caller.nc, &nats.Msg{Subject: subject.String(), Reply: p.reply(c.number), Data: part, Header: nats.Header{
-			HeaderWire: {Version}, HeaderFrame: {frameRequest}, HeaderCall: {p.reply(c.number)}, HeaderPart: {formatPart(i+2, len(rest)+1)},
-		}})
-		if err != nil {
-			p.finish(c, fail(CodeUnknown, "the request could not be sent whole: "+err.Error(), p.facts(c)))
-			return
-		}
-	}
-}
-
 // direct is where messages that belong to a call without a session go, once it is known who has it.
 func (p *client) direct(c *pending) Subject {
+	if c.session {
+		return c.subject
+	}
 	return Subject{Scope: p.caller.opts.Scope, Kind: ByInstance, Instance: c.owner.Instance,
 		Method: c.subject.Method, Target: c.subject.Target, Name: c.owner.Name}
 }
 
 // cancelled passes on that the client wants no answer any more; none will come.
-func (p *client) cancelled(m Message) error {
+func (p *client) cancelled(ctx context.Context, m Message) error {
 	p.mu.Lock()
 	var c *pending
 	if id := m.requestID.of(m.Raw); validKey(id) {
@@ -186,7 +181,7 @@ func (p *client) cancelled(m Message) error {
 	if c.session {
 		delete(p.calls, c.number)
 		p.mu.Unlock()
-		return p.tell(m, "")
+		return p.tell(ctx, m, "")
 	}
 	if c.owner == nil { // the first frame will tell where to
 		c.cancel = m.Raw

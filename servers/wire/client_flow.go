@@ -76,6 +76,10 @@ func (p *client) apart(c *pending, kind string, msg *nats.Msg) {
 	switch kind {
 	case frameError:
 		p.finish(c, errorOf(msg.Data))
+	case frameCredit, frameResume:
+		if n, err := strconv.Atoi(msg.Header.Get(HeaderAfter)); err == nil {
+			p.partsTaken(c, kind, n)
+		}
 	case frameAck:
 		id, seq, _, ok := parseEventID(msg.Header.Get(HeaderAfter))
 		if !ok || c.listens == nil {

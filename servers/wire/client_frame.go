@@ -13,8 +13,12 @@ import (
 
 // frame takes one frame from the bus: of a call by its number, or of the downlink. It runs on the Caller's one goroutine.
 func (p *client) frame(tail string, msg *nats.Msg) {
-	if tail == "d" {
+	switch tail {
+	case "d":
 		p.downlink(msg)
+		return
+	case "u":
+		p.uplink(msg)
 		return
 	}
 	p.mu.Lock()
@@ -112,8 +116,7 @@ func (p *client) found(c *pending, msg *nats.Msg) {
 	p.mu.Lock()
 	c.owner, c.again = o, nil // with the message in it, which may be large
 	c.in.id = msg.Header.Get(HeaderStream)
-	rest, cancel := c.rest, c.cancel
-	c.rest = nil
+	rest, cancel := c.rest != nil, c.cancel
 	if cancel != nil {
 		p.take(c)
 	}
@@ -123,8 +126,8 @@ func (p *client) found(c *pending, msg *nats.Msg) {
 	}
 	if cancel != nil {
 		p.caller.work.Go(func() { p.sendCancel(c, cancel) }) // this goroutine is in work itself, and may not wait
-	} else if rest != nil {
-		p.caller.work.Go(func() { p.sendRest(c, rest) })
+	} else if rest {
+		p.partsTaken(c, frameCredit, 1)
 	}
 }
 
@@ -270,6 +273,7 @@ func (p *client) owes(busy, idle map[*owner]bool) {
 			busy[c.owner] = true
 		}
 	}
+	p.up.mark = p.up.seq
 	if p.session != "" && !p.over && p.owner != nil {
 		idle[p.owner] = true
 	}
@@ -340,17 +344,25 @@ func (p *client) nobody(asked time.Time) {
 func (p *client) compare(o *owner, asked time.Time, s state) {
 	var lost []*pending
 	p.mu.Lock()
+	heard, numbered := s.Heard[p.tag]
+	numbered = numbered || p.session != "" && !p.detached && p.owner == o && s.Heard != nil && p.since.Before(asked)
+	repeat := numbered && heard < p.up.mark
 	for number, c := range p.calls {
 		if c.owner != o || c.sent.IsZero() || c.sent.After(asked) {
 			continue
 		}
-		if sent, has := s.Calls[p.tag+"."+number]; !has || sent > c.in.seq {
+		if sent, has := s.Calls[p.tag+"."+number]; !has && repeat && c.up > heard {
+			continue // it is sent again
+		} else if !has || sent > c.in.seq {
 			lost = append(lost, c)
 		}
 	}
 	session, seen := p.session, p.down.seq
 	ours := session != "" && p.owner == o && !p.detached && !p.over && p.since.Before(asked)
 	p.mu.Unlock()
+	if repeat {
+		p.repeat(heard)
+	}
 	for _, c := range lost {
 		p.missing(&c.in, c)
 	}

@@ -76,6 +76,9 @@ type assembly struct {
 	body []byte
 	next int
 	n    int
+
+	count int // parts of the last message that came
+	told  int // bytes of it that its sender knows to be taken
 }
 
 // add takes one frame. It returns the whole message once it is complete, nil before.
@@ -101,13 +104,13 @@ func (a *assembly) add(part string, data []byte, limit int) ([]byte, error) {
 	if len(a.body)+len(data) > limit {
 		return nil, ErrTooLarge
 	}
-	a.next, a.n = i, n
+	a.next, a.n, a.count = i, n, i
 	a.body = append(a.body, data...)
 	if i < n {
 		return nil, nil
 	}
 	body := a.body
-	*a = assembly{}
+	*a = assembly{count: n}
 	return body, nil
 }
 

@@ -165,7 +165,7 @@ func (r *Remote) told(ctx context.Context, kind, method, target string, body []b
 	}
 	defer p.Close()
 	c := &pending{session: true, told: make(chan *Error, 1), method: method}
-	if err := p.ask(c, kind, method, target, body); err != nil {
+	if err := p.ask(ctx, c, kind, method, target, body); err != nil {
 		return err
 	}
 	select {
@@ -180,7 +180,7 @@ func (r *Remote) told(ctx context.Context, kind, method, target string, body []b
 }
 
 // ask sends a frame of the session to which something comes back.
-func (p *client) ask(c *pending, kind, method, target string, body []byte, headers ...string) error {
+func (p *client) ask(ctx context.Context, c *pending, kind, method, target string, body []byte, headers ...string) error {
 	p.out.Lock()
 	defer p.out.Unlock()
 	p.mu.Lock()
@@ -194,7 +194,7 @@ func (p *client) ask(c *pending, kind, method, target string, body []byte, heade
 	c.subject = p.inSession(method, target)
 	p.calls[c.number] = c
 	p.mu.Unlock()
-	p.sent(c, p.publish(c.subject, c.in.to, kind, body, true, c, headers...))
+	p.sent(c, p.publish(ctx, c.subject, c.in.to, kind, body, true, c, headers...))
 	return nil
 }
 
@@ -223,7 +223,7 @@ func (r *Remote) attach(ctx context.Context, after string, listen bool) (*Stream
 		return nil, err
 	}
 	c := &pending{session: true, listens: make(chan struct{})}
-	if err := p.ask(c, frameResume, "", "", nil, HeaderAfter, after); err != nil {
+	if err := p.ask(ctx, c, frameResume, "", "", nil, HeaderAfter, after); err != nil {
 		return nil, err
 	}
 	s := &Stream{p: p, listen: listen}

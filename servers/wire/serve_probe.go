@@ -33,7 +33,9 @@ func (s *Serving) beat() {
 		}
 	}
 	for _, session := range sessions {
-		if !session.detached || session.down.address() != "" {
+		if session.lacking() {
+			session.end(session.broken("frames of the client were lost"), true)
+		} else if !session.detached || session.down.address() != "" {
 			s.server.ask(session.missing)
 		} else if session.unused(busy[session]) {
 			session.end(session.broken("nobody has used it for "+session.idle.String()), true)
@@ -45,6 +47,7 @@ func (s *Serving) beat() {
 type state struct {
 	Calls    map[string]uint64 `json:"calls"`
 	Sessions map[string]uint64 `json:"sessions"`
+	Heard    map[string]uint64 `json:"heard"` // the last frame of a session's client, by the last token but one of its reply subjects
 }
 
 func (s *Serving) probe(msg *nats.Msg) {
@@ -52,10 +55,16 @@ func (s *Serving) probe(msg *nats.Msg) {
 	if err := json.Unmarshal(msg.Data, &ask); err != nil || msg.Reply == "" {
 		return
 	}
+	answer := state{Calls: map[string]uint64{}, Sessions: map[string]uint64{}, Heard: map[string]uint64{}}
 	s.mu.Lock()
 	calls, sessions := map[string]*stream{}, map[string]*session{}
 	for _, session := range s.sessions { // before the calls: what leaves a session's queue becomes one
 		session.mu.Lock()
+		for from, up := range session.ups {
+			if tag, ok := strings.CutPrefix(from, ask.Inbox+"."); ok {
+				answer.Heard[strings.TrimSuffix(tag, ".")] = up.seq
+			}
+		}
 		for reply := range session.taken {
 			if tail, ok := strings.CutPrefix(reply, ask.Inbox+"."); ok {
 				calls[tail] = nil
@@ -83,7 +92,6 @@ func (s *Serving) probe(msg *nats.Msg) {
 		}
 	}
 	s.mu.Unlock()
-	answer := state{Calls: map[string]uint64{}, Sessions: map[string]uint64{}}
 	for tail, c := range calls {
 		if answer.Calls[tail] = 0; c != nil {
 			answer.Calls[tail] = c.sent()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 const (
 	maxHeld     = 256 << 20        // bytes of messages that are not complete yet, for one instance
 	partTimeout = 30 * time.Second // between two parts of one message
+	partAsk     = 3 * time.Second  // after which the next one is asked for
 )
 
 // incoming is a message of which not all parts are there yet.
@@ -22,6 +24,8 @@ type incoming struct {
 	subject Subject
 	header  nats.Header
 	timer   *time.Timer
+	asked   time.Time // when parts were asked for that are missing
+	quiet   int       // how often they were since the last one came
 }
 
 // take sorts one message of a caller. It runs on the Server's one goroutine: nothing in it waits.
@@ -281,7 +285,7 @@ func (s *Serving) begin(part string, msg *nats.Msg, subject Subject, bare bool) 
 		s.held += len(msg.Data)
 		s.parts[msg.Reply] = in
 		s.calls[msg.Reply] = in.call
-		in.timer = time.AfterFunc(partTimeout, func() { s.give(msg.Reply, in, fail(CodeUnknown, "the parts of a request stopped to come", s.facts())) })
+		in.timer = time.AfterFunc(partAsk, func() { s.partMissing(msg.Reply, in) })
 	}
 	s.mu.Unlock()
 	if full {
@@ -289,6 +293,25 @@ func (s *Serving) begin(part string, msg *nats.Msg, subject Subject, bare bool) 
 		return
 	}
 	in.call.first(frameAck)
+}
+
+// partMissing asks for the next part, and gives the message up if that does not help.
+func (s *Serving) partMissing(reply string, in *incoming) {
+	s.mu.Lock()
+	waits := s.parts[reply] == in && s.ctx.Err() == nil
+	in.quiet++
+	over, next := time.Duration(in.quiet)*partAsk >= partTimeout, in.next
+	if waits && !over {
+		in.timer.Reset(partAsk)
+	}
+	s.mu.Unlock()
+	switch {
+	case !waits:
+	case over:
+		s.give(reply, in, fail(CodeUnknown, "the parts of a request stopped to come", s.facts()))
+	default:
+		s.partControl(frameResume, reply, next)
+	}
 }
 
 func (s *Serving) more(reply, part string, msg *nats.Msg, subject Subject) {
@@ -301,13 +324,30 @@ func (s *Serving) more(reply, part string, msg *nats.Msg, subject Subject) {
 	if in == nil {
 		return // given up before: the caller was told
 	}
-	in.timer.Reset(partTimeout)
+	s.mu.Lock()
+	in.quiet = 0
+	in.timer.Reset(partAsk)
+	s.mu.Unlock()
+	if i, _, ok := strings.Cut(part, "/"); ok && in.n > 0 {
+		if number, err := strconv.Atoi(i); err == nil && number != in.next+1 {
+			if number > in.next+1 && time.Since(in.asked) > resumeAgain { // it is not whole, and does not become so by this one
+				in.asked = time.Now()
+				s.partControl(frameResume, reply, in.next)
+			}
+			return
+		}
+	}
 	var err error
 	var body []byte
 	if subject.Method != in.subject.Method || subject.Target != in.subject.Target {
 		err = errors.New("wire: the parts of one message have different subjects")
 	} else {
+		s.mu.Lock() // partMissing looks
 		body, err = in.add(part, msg.Data, s.limit)
+		s.mu.Unlock()
+	}
+	if err == nil {
+		s.partTaken(&in.assembly, reply)
 	}
 	switch {
 	case err != nil:

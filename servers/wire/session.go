@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -37,8 +35,8 @@ type session struct {
 	kept  []*stream      // detached: the streams of answered requests, for those who ask for them again
 	taken map[string]int // frames in the queue, and of messages that are not whole yet, by their reply subject
 
-	seqs  map[string]uint64 // the number of the last frame, by the inbox of who sent it; only run has it
-	parts map[string]*assembly
+	ups   map[string]*upstream // by the inbox of who sent it
+	parts map[string]*assembly // only run has it
 }
 
 // open starts a session for an initialize: the backend's fresh conversation, then the request itself on it.
@@ -67,7 +65,7 @@ func (s *Serving) open(c *call) {
 		serving: s, id: newSessionID(), queue: make(chan *nats.Msg, sessionQueue), ended: make(chan struct{}),
 		down:     &stream{nc: s.server.nc, subject: c.downlink, who: &identity{s.opts.Instance, s.opts.Lease, s.opts.Name}},
 		detached: c.idle > 0, idle: c.idle, used: time.Now(),
-		taken: map[string]int{}, seqs: map[string]uint64{}, parts: map[string]*assembly{},
+		taken: map[string]int{}, ups: map[string]*upstream{}, parts: map[string]*assembly{},
 	}
 	n.missing = &missing{serving: s, stream: n.down, token: "s-" + n.id, gone: func() { n.end(n.broken("the client is gone"), true) }}
 	if n.detached {
@@ -103,8 +101,17 @@ func newSessionID() string {
 func (n *session) push(msg *nats.Msg, subject Subject) {
 	n.mu.Lock()
 	n.used = time.Now()
-	n.taken[msg.Reply]++
+	follows, err := n.order(msg)
+	if follows {
+		n.taken[msg.Reply]++
+	}
 	n.mu.Unlock()
+	if err != nil {
+		n.serving.spawn(func() { n.end(n.broken(err.Error()), true) })
+	}
+	if !follows {
+		return
+	}
 	select {
 	case n.queue <- msg:
 	default:
@@ -121,6 +128,7 @@ func (n *session) run() {
 		select {
 		case msg := <-n.queue:
 			n.take(msg)
+			n.credit(msg)
 			n.mu.Lock()
 			if n.taken[msg.Reply]--; n.taken[msg.Reply] <= 0 && n.parts[msg.Reply] == nil {
 				delete(n.taken, msg.Reply) // it is a call now, or done with
@@ -136,10 +144,6 @@ func (n *session) run() {
 
 func (n *session) take(msg *nats.Msg) {
 	s := n.serving
-	if err := n.order(msg); err != nil {
-		n.end(n.broken(err.Error()), true)
-		return
-	}
 	if msg.Header.Get(HeaderFrame) == frameBye {
 		n.confirm(msg)
 		n.end(n.broken("the client closed it"), n.detached)
@@ -206,24 +210,6 @@ func (n *session) request(m Message, msg *nats.Msg, subject Subject) {
 	n.conv.request(c)
 }
 
-// order checks the number that the client gave its frame, if it numbers them.
-func (n *session) order(msg *nats.Msg) error {
-	text := msg.Header.Get(HeaderSeq)
-	if text == "" {
-		return nil
-	}
-	seq, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		return fmt.Errorf("a frame with the number %q", text)
-	}
-	from := msg.Reply[:strings.LastIndexByte(msg.Reply, '.')+1]
-	if last := n.seqs[from]; seq != last+1 {
-		return fmt.Errorf("frames of the client were lost: %d followed %d", seq, last)
-	}
-	n.seqs[from] = seq
-	return nil
-}
-
 // whole puts messages in parts together. Both results are nil while parts are missing.
 func (n *session) whole(msg *nats.Msg) ([]byte, *Error) {
 	part := msg.Header.Get(HeaderPart)
@@ -239,6 +225,9 @@ func (n *session) whole(msg *nats.Msg) ([]byte, *Error) {
 		n.parts[msg.Reply] = a
 	}
 	body, err := a.add(part, msg.Data, n.serving.limit)
+	if msg.Header.Get(HeaderSeq) == "" && err == nil {
+		n.serving.partTaken(a, msg.Reply)
+	}
 	if err != nil || body != nil {
 		delete(n.parts, msg.Reply)
 	}
