@@ -123,7 +123,7 @@ func (v *view) apply(step kvstore.Step) (changes []change, newLog bool) {
 	for _, e := range decoded {
 		v.stored = max(v.stored, e.stored)
 		old := v.records[e.key]
-		if old != nil && e.revision <= old.revision {
+		if old != nil && e.revision <= old.revision && !(step.Kind == kvstore.Snapshot && old.contradicts(e, step.Revision)) {
 			continue // the higher revision wins, so that order and repetition cannot hurt
 		}
 		if step.Kind == kvstore.Append && e.revision <= v.whole {
@@ -142,6 +142,14 @@ func (v *view) apply(step kvstore.Step) (changes []change, newLog bool) {
 	}
 	v.judge(changes, why, collapsed, first)
 	return changes, newLog
+}
+
+// contradicts tells whether what the view has of a key cannot be, by a snapshot at revision at that has e: something was in the feed that is not in the log.
+func (e *entry) contradicts(now *entry, at kvstore.Revision) bool {
+	if e.revision > at {
+		return false // it came since
+	}
+	return e.revision != now.revision || e.stored != now.stored || e.ended != now.ended || e.session != now.session || e.writer != now.writer
 }
 
 func (v *view) forget(e *entry) {
