@@ -236,7 +236,7 @@ func (k *keeper) resign(why string) {
 
 // pulse makes the next one. extra ones, and a keeper's first, report no roll call.
 func (k *keeper) pulse(extra bool, roll kvstore.Revision) *pulse {
-	p := &pulse{Node: k.r.node, Keeper: k.r.process, Role: k.r.role, Extra: extra, Roll: roll, Leases: len(k.sessions), At: k.r.clock.Wall().UTC(), V: recordVersion}
+	p := &pulse{Node: k.r.node, Keeper: k.r.process, Role: k.r.role, Extra: extra, Roll: roll, Leases: len(k.sessions), At: k.r.clock.Wall().UTC(), Boot: k.r.clock.Boot(), V: recordVersion}
 	_, p.Log, _ = k.r.view.at()
 	if k.r.peers != nil {
 		p.Server, p.Client, _ = k.r.peers.Link()

@@ -158,15 +158,18 @@ func (r *Registry) ownRecord(c change) {
 // onPulse takes in a pulse: who was confirmed is valid from his answer on; who is listed answers at once and refreshes his lease; the others
 // answer a regular pulse within the jitter.
 func (r *Registry) onPulse(p *pulse) {
+	now := read(r.clock)
 	r.mu.Lock()
-	r.pulsed = read(r.clock)
+	r.pulsed = now
 	call, reported := r.roll.find(p.Roll)
 	r.mu.Unlock()
 	if _, log, _ := r.view.at(); p.Log != "" && p.Log != log {
 		r.askCheck(kvstore.CheckAll)
 	}
 	listed := false
-	for _, s := range r.owned() {
+	var proof moment
+	owned := r.owned()
+	for _, s := range owned {
 		if p.lists(s.id) {
 			listed = true
 			if !p.All {
@@ -176,8 +179,12 @@ func (r *Registry) onPulse(p *pulse) {
 		}
 		if _, answered := call.sessions[s.id]; reported && answered {
 			s.extend(call.read)
+			proof = call.read
 		}
 	}
+	r.mu.Lock()
+	r.age(p, now, proof, len(owned) == 0)
+	r.mu.Unlock()
 	switch {
 	case listed:
 		r.answer(p)

@@ -25,6 +25,7 @@ type pulse struct {
 	Ended    map[string]Reason `json:"ended,omitempty"`    // sessions that the batch of this pulse ends
 	Log      string            `json:"log"`                // the log that the keeper follows
 	At       time.Time         `json:"at"`                 // the keeper's clock, for people
+	Boot     time.Duration     `json:"boot,omitempty"`     // the same since some fixed moment: a reader sees by it how late a pulse comes
 	V        int               `json:"v"`
 
 	revision kvstore.Revision

@@ -61,6 +61,8 @@ type Registry struct {
 	linkTold   bool   // linkUp was told, not assumed
 	logSeen    moment // when this process first saw the log that it follows
 	pulsed     moment // when the newest pulse was applied
+	writtenAt  moment // since when, at the latest, it was in the log
+	course     course
 	sessions   map[string]*Session
 	opening    map[string]struct{}     // lease ids whose creation is on its way
 	contenders map[string][]*contender // of this process, by name

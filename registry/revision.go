@@ -14,15 +14,16 @@ func (r *Registry) Revision() kvstore.Revision {
 }
 
 // Age says how old the view can be: what the log had that long ago is in it. It is known from the last pulse; ok is false where none was
-// seen, as in a scope that nobody keeps.
+// seen, as in a scope that nobody keeps. To a process with sessions it is proved by the roll call. One without sessions takes it from how late the pulses come, and trusts the
+// keeper's clock to go as fast as its own, within a twentieth, and one pulse in many not to be late.
 func (r *Registry) Age() (age time.Duration, ok bool) {
 	r.mu.Lock()
-	pulsed, pulse := r.pulsed, r.timing.pulse
+	written := r.writtenAt
 	r.mu.Unlock()
-	if pulsed.zero() {
+	if written.zero() {
 		return 0, false
 	}
-	return elapsed(r.clock, pulsed) + pulse, true
+	return elapsed(r.clock, written), true
 }
 
 // WaitSynced waits until the view has loaded its first snapshot: ErrNotSynced, with the context's error, when ctx ends first; ErrClosed.
