@@ -141,7 +141,7 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, id json.RawMessa
 	case first.last:
 		code := errorCode(first.msg)
 		switch {
-		case code == wire.CodeNoSession && !k.modern:
+		case !k.modern && (code == wire.CodeNoSession || code == wire.CodeNoResponders || code == wire.CodeNoName): // its instance is not there any more
 			sessionGone(w)
 			return
 		case !k.stream || code != 0 && statusOf(code, k.modern) != http.StatusOK:

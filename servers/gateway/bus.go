@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 
 	"github.com/toolbus/toolbus/bus"
@@ -21,6 +20,7 @@ func New(conn *bus.Conn, reg *registry.Registry, opts *Options) (*Gateway, error
 	callers := servers.CallerOptions(reg)
 	callers.Logger = opts.Logger
 	callers.MaxMessage = int(opts.MaxBody)
+	callers.Idle = opts.Idle
 	caller, err := wire.NewCaller(conn, callers)
 	if err != nil {
 		return nil, err
@@ -48,46 +48,25 @@ func (b *onBus) many(ctx context.Context, group string) (wire.Target, error) {
 }
 
 func (b *onBus) request(ctx context.Context, t wire.Target, msg json.RawMessage) (stream, error) {
-	m, err := wire.Scan(msg)
+	s, err := b.caller.Request(ctx, t, msg)
 	if err != nil {
 		return nil, err
 	}
-	pipe, err := b.caller.Dial(t)
-	if err != nil {
-		return nil, err
-	}
-	if err := pipe.Write(ctx, msg); err != nil {
-		_ = pipe.Close()
-		return nil, err
-	}
-	return &pipeStream{pipe: pipe, id: string(m.ID())}, nil
+	return busStream{s}, nil
 }
 
 func (b *onBus) open(ctx context.Context, t wire.Target, initialize json.RawMessage) (json.RawMessage, string, error) {
-	return nil, "", &wire.Error{Code: codeVersion, Message: "only protocol versions without sessions are served here", Data: json.RawMessage(`{"supported":["2026-07-28"]}`)}
-}
-
-func (b *onBus) session(t wire.Target, id string) (session, error) { return nil, wire.ErrNoSession }
-
-// pipeStream is one request in a conversation of its own.
-type pipeStream struct {
-	pipe  wire.Pipe
-	id    string
-	ended bool
-}
-
-func (s *pipeStream) read(ctx context.Context) (event, error) {
-	if s.ended {
-		return event{}, io.EOF
+	answer, r, err := b.caller.Open(ctx, t, initialize)
+	if err != nil || r == nil {
+		return answer, "", err
 	}
-	raw, err := s.pipe.Read(ctx)
+	return answer, r.ID(), nil
+}
+
+func (b *onBus) session(t wire.Target, id string) (session, error) {
+	r, err := b.caller.Remote(t.Name, id)
 	if err != nil {
-		return event{}, err
+		return nil, err
 	}
-	m, err := wire.Scan(raw)
-	s.ended = err == nil && m.Response()
-	return event{msg: raw, last: s.ended}, nil
+	return busSession{r}, nil
 }
-
-func (s *pipeStream) position() string { return "" }
-func (s *pipeStream) close()           { _ = s.pipe.Close() }

@@ -21,6 +21,7 @@ type Options struct {
 	MaxBody   int64         // the largest body of a request in bytes (0: wire.DefaultMaxMessage)
 	KeepAlive time.Duration // a stream that is silent for so long gets a comment (0: 15 s)
 	Stall     time.Duration // a client that takes nothing for so long is cut off (0: 1 minute); what it has not read of a legacy session it can still have
+	Idle      time.Duration // how long a legacy session lives that no client uses (0: wire.DefaultIdle)
 	Retry     time.Duration // how soon a client of a legacy session should come back when its stream ends (0: 1 s)
 
 	Logger *slog.Logger // nil: none

@@ -4,6 +4,7 @@ package gateway_test
 
 import (
 	"context"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
@@ -26,7 +27,7 @@ const (
 	legacy = "2025-11-25"
 )
 
-var versions = []string{modern}
+var versions = []string{modern, legacy}
 
 // place is the bus of one test.
 type place struct{ node *bus.Node }
@@ -66,8 +67,29 @@ func (p *place) serve(t *testing.T, name string, server *mcp.Server) *servers.Se
 // replica is a gateway behind an HTTP server.
 type replica struct {
 	*gateway.Gateway
-	http *httptest.Server
+	http    *httptest.Server
+	out     atomic.Bool  // a balancer is to leave it out
+	streams atomic.Int32 // streams of events that have begun
 }
+
+// ServeHTTP counts the answers that become streams.
+func (r *replica) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r.Gateway.ServeHTTP(&counter{w, r}, req)
+}
+
+type counter struct {
+	http.ResponseWriter
+	of *replica
+}
+
+func (c *counter) WriteHeader(status int) {
+	if c.Header().Get("Content-Type") == "text/event-stream" {
+		c.of.streams.Add(1)
+	}
+	c.ResponseWriter.WriteHeader(status)
+}
+
+func (c *counter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
 func (p *place) gateway(t *testing.T, opts *gateway.Options) *replica {
 	t.Helper()
@@ -79,13 +101,15 @@ func (p *place) gateway(t *testing.T, opts *gateway.Options) *replica {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &replica{g, httptest.NewServer(g)}
+	r := &replica{Gateway: g}
+	r.http = httptest.NewServer(r)
 	t.Cleanup(r.close)
 	return r
 }
 
 // close ends the replica, and every connection to it.
 func (r *replica) close() {
+	r.out.Store(true)
 	r.http.CloseClientConnections()
 	_ = r.Close()
 	r.http.Close()

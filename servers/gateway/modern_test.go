@@ -85,10 +85,10 @@ func TestModernSubscription(t *testing.T) {
 func TestUnknownName(t *testing.T) {
 	p := newPlace(t)
 	g := p.gateway(t, nil)
-	for _, version := range []string{modern} {
+	for _, version := range versions {
 		c := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "v1"}, nil)
 		_, err := c.Connect(bustest.Context(t), &mcp.StreamableClientTransport{Endpoint: g.url("nobody")}, &mcp.ClientSessionOptions{ProtocolVersion: version})
-		if err == nil || !strings.Contains(err.Error(), "only protocol") {
+		if err == nil || !strings.Contains(err.Error(), "no server is registered as nobody") {
 			t.Errorf("%s: %v", version, err)
 		}
 	}

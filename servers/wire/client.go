@@ -41,6 +41,8 @@ type client struct {
 	detached bool // the session belongs to no client: frames have no numbers, and its end is not the session's
 	leaving  bool // nobody waits for the session any more that an initialize opens
 
+	latest *pending // the last request: the only one of a Stream
+
 	queue *inbox
 }
 
@@ -63,6 +65,7 @@ type pending struct {
 	again   func(context.Context) error // sends it once more; nil: it was, or is not to be
 	told    chan *Error                 // instead of an answer: whether the instance has taken it
 	listens chan struct{}               // it asks for the frames of a stream; closed when they begin
+	began   string                      // the event after which they begin
 }
 
 func newClient(c *Caller, t Target, tag string) *client {

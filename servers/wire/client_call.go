@@ -41,6 +41,7 @@ func (p *client) request(ctx context.Context, m Message, target string) error {
 		}
 	}
 	p.calls[c.number], p.ids[c.key] = c, c
+	p.latest = c
 	p.mu.Unlock()
 
 	var headers []string

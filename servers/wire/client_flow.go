@@ -86,7 +86,7 @@ func (p *client) apart(c *pending, kind string, msg *nats.Msg) {
 			return
 		}
 		p.mu.Lock()
-		c.in.id, c.in.seq, c.in.told = id, seq, seq
+		c.in.id, c.in.seq, c.in.told, c.began = id, seq, seq, EventID(id, seq)
 		p.mu.Unlock()
 		p.found(c, msg)
 		p.mu.Lock()

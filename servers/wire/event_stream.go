@@ -11,6 +11,7 @@ type Stream struct {
 	p      *client
 	listen bool // it has no response: an error is an error
 	closed atomic.Bool
+	read   atomic.Pointer[string] // the id of the last Event
 }
 
 // Read waits for the next message. For a request the last one is the response, and io.EOF follows; failures of the wire come as that response, with
@@ -26,6 +27,7 @@ func (s *Stream) Read(ctx context.Context) (Event, error) {
 		s.p.mu.Lock()
 		e.ID = EventID(it.in.id, it.seq)
 		s.p.mu.Unlock()
+		s.read.Store(&e.ID)
 		s.p.taken(it)
 	}
 	if it.failure {
@@ -39,6 +41,24 @@ func (s *Stream) Read(ctx context.Context) (Event, error) {
 		}
 	}
 	return e, nil
+}
+
+// Position is where a process goes on that takes the Stream over now: the id of the last Event, before the first one the place before it. It is "" outside
+// sessions, and until the instance has said that it has the request, at most 100 ms.
+func (s *Stream) Position() string {
+	if id := s.read.Load(); id != nil {
+		return *id
+	}
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	switch c := s.p.latest; {
+	case c == nil:
+		return ""
+	case c.listens != nil:
+		return c.began
+	default:
+		return EventID(c.in.id, 0)
+	}
 }
 
 // Close ends the Stream. A request without a session that has no response yet is cancelled; in a detached session it goes on, and what comes of it can be

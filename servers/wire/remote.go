@@ -193,6 +193,7 @@ func (p *client) ask(ctx context.Context, c *pending, kind, method, target strin
 	c.in.to = p.reply(c.number)
 	c.subject = p.inSession(method, target)
 	p.calls[c.number] = c
+	p.latest = c
 	p.mu.Unlock()
 	p.sent(c, p.publish(ctx, c.subject, c.in.to, kind, body, true, c, headers...))
 	return nil
