@@ -33,6 +33,12 @@
 // that request. Measured, a call through the bus then takes about as long as one through the SDK's own in-memory transport; the SDK is most of either. A Host has one
 // more connection with each server, a legacy one, on which the server says that its lists have changed: it shows in Server.Sessions.
 //
+// # Two eras
+//
+// A server that speaks one of the two protocols alone is served to clients of both: the Host puts the translation of package era before it, at the instance, because there
+// the sessions and the suspended calls live, and every edge then works without knowing. A server that speaks both is never translated, and
+// a [Transport] with a Registry has a client of the SDK, which speaks both, use what a legacy server speaks.
+//
 // # Failures
 //
 // What the bus has to say about a call comes as that call's error: [Failed] takes it out of what the SDK returns, with sentinels of package wire and the
