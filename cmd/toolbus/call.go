@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,75 +11,126 @@ import (
 )
 
 func callCommand(e *env) *cobra.Command {
-	return &cobra.Command{
-		Use:   "call NAME [TOOL [KEY=VALUE | KEY:=JSON | JSON | -]...]",
+	var words callWords
+	cmd := &cobra.Command{
+		Use:   "call NAME [TOOL [--KEY VALUE | KEY=VALUE | KEY:=JSON | JSON | -]...]",
 		Short: "call a tool of a server",
-		Long: "Call calls a tool by the server's name. KEY=VALUE is converted as the tool's schema says; KEY:=JSON, a JSON object, and - (one on\n" +
-			"stdin) are taken as they are. Without a tool it lists those that the server has.",
+		Long: "Call calls a tool by the server's name. --KEY VALUE and KEY=VALUE are converted and checked as the tool's schema says, before anything is sent; KEY:=JSON, a\n" +
+			"JSON object, and - (one on stdin) are taken as they are. Without a tool it lists those that the server has; with one, --help shows its arguments. Where\n" +
+			"an argument has the name of a flag of every command, write KEY=VALUE.",
 		Example: "toolbus call everything echo message=hi\n" +
-			"toolbus call everything get-sum a=5 b=3\n" +
+			"toolbus call everything get-sum --a 5 --b 3\n" +
+			"toolbus call everything get-sum --help\n" +
 			"toolbus call files search '{\"path\":\"/tmp\",\"pattern\":\"*.go\"}'\n" +
 			"toolbus call everything",
-		Args:              rangeArgs(1, -1, "the name"),
-		ValidArgsFunction: e.completeNames,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			name, err := registry.ParseName(args[0])
-			if err != nil {
-				return err
-			}
-			ctx, l, done, err := e.ask(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer done()
-			r, err := e.dial(l, name)
-			if err != nil {
-				return err
-			}
-			defer r.close()
-			if len(args) == 1 {
-				err = e.listTools(ctx, r, name)
-			} else {
-				err = e.callTool(ctx, r, name, args[1], args[2:])
-			}
-			if err != nil && cmd.Context().Err() == nil {
-				ask, cancel := context.WithTimeout(cmd.Context(), e.timeout) // the call may have used up its own time
-				defer cancel()
-				return e.rpcError(ask, l, name, err)
-			}
+		DisableFlagParsing: true, // the tool's are among them
+		Args: func(cmd *cobra.Command, args []string) (err error) {
+			words, err = splitCall(cmd, args)
 			return err
 		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, to string) ([]string, cobra.ShellCompDirective) {
+			words, err := splitCall(cmd, args)
+			if err != nil && len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return e.completeNames(cmd, words.before, to)
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if words.help && len(words.before) < 2 {
+				return cmd.Help()
+			}
+			name, err := registry.ParseName(words.before[0])
+			if err != nil {
+				return err
+			}
+			return e.withServer(cmd.Context(), name, func(ctx context.Context, r *rpc) error {
+				switch {
+				case len(words.before) == 1:
+					return e.listTools(ctx, r, name)
+				case words.help:
+					return e.toolHelp(ctx, r, name, words.before[1])
+				}
+				return e.callTool(ctx, r, name, words.before[1], words.after)
+			})
+		},
 	}
+	return cmd
 }
 
-// callTool makes the call: the tool's schema is asked for only where an argument has to be converted by it.
-func (e *env) callTool(ctx context.Context, r *rpc, name, tool string, args []string) error {
+// withServer makes requests of one server, and explains what goes wrong.
+func (e *env) withServer(parent context.Context, name string, do func(context.Context, *rpc) error) error {
+	ctx, l, done, err := e.ask(parent)
+	if err != nil {
+		return err
+	}
+	defer done()
+	r, err := e.dial(l, name)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	if err = do(ctx, r); err != nil && parent.Err() == nil {
+		ask, cancel := context.WithTimeout(parent, e.timeout) // the call may have used up its own time
+		defer cancel()
+		return e.rpcError(ask, l, name, err)
+	}
+	return err
+}
+
+// callTool makes the call: the tool's schema is asked for wherever it can say something about the arguments.
+func (e *env) callTool(ctx context.Context, r *rpc, name, tool string, words []string) error {
+	var schema *schema
+	if needsSchema(words) {
+		found, all, err := r.tool(ctx, tool)
+		if err != nil {
+			return err
+		}
+		if found == nil {
+			return noSuchTool(name, tool, all)
+		}
+		schema = &found.InputSchema
+	}
+	command := "toolbus call " + name + " " + tool
+	args, err := schema.resolve(words, command)
+	if err != nil {
+		return err
+	}
 	given, err := e.parseArguments(args)
 	if err != nil {
 		return err
 	}
 	arguments := given.raw
 	if arguments == nil {
-		var schema *schema
-		if given.untyped() {
-			found, all, err := r.tool(ctx, tool)
-			if err != nil {
-				return err
-			}
-			if found == nil {
-				return noSuchTool(name, tool, all)
-			}
-			schema = &found.InputSchema
-		}
-		if arguments, err = given.convert(schema, "toolbus call "+name+" "+tool); err != nil {
+		if arguments, err = given.convert(schema, command); err != nil {
 			return err
 		}
 	}
+	show := e.statusLine()
+	r.progress = func(params json.RawMessage) { show("%s", progressText(params)) }
 	raw, err := r.call(ctx, "tools/call", map[string]any{"name": tool, "arguments": arguments})
+	show("")
 	if err != nil {
 		return err
 	}
 	return e.printResult(name, tool, raw)
+}
+
+// progressText is one line of what a notification of progress says.
+func progressText(params json.RawMessage) string {
+	var p struct {
+		Progress json.Number  `json:"progress"`
+		Total    *json.Number `json:"total"`
+		Message  string       `json:"message"`
+	}
+	_ = json.Unmarshal(params, &p) // what is not understood is not shown
+	text := p.Progress.String()
+	if p.Total != nil {
+		text += " of " + p.Total.String()
+	}
+	if p.Message != "" {
+		text += ": " + p.Message
+	}
+	return shorten(clean(text), 100)
 }
 
 // tool is what tools/list says of one.
@@ -91,35 +141,9 @@ type tool struct {
 	InputSchema schema `json:"inputSchema"`
 }
 
-// maxPages bounds how many pages of tools are asked for: a server whose cursors never end must not hold us.
-const maxPages = 1000
-
 // tools lists all tools of the server.
 func (r *rpc) tools(ctx context.Context) ([]tool, error) {
-	var all []tool
-	cursor := ""
-	for range maxPages {
-		params := map[string]any{}
-		if cursor != "" {
-			params["cursor"] = cursor
-		}
-		raw, err := r.call(ctx, "tools/list", params)
-		if err != nil {
-			return nil, err
-		}
-		var page struct {
-			Tools      []tool `json:"tools"`
-			NextCursor string `json:"nextCursor"`
-		}
-		if err := json.Unmarshal(raw, &page); err != nil {
-			return nil, fail(classTool, "the answer is the server's own; its log may say more", "its list of tools is not understood: %s", err)
-		}
-		all = append(all, page.Tools...)
-		if cursor = page.NextCursor; cursor == "" {
-			break
-		}
-	}
-	return all, nil
+	return pages[tool](ctx, r, "tools/list", "tools")
 }
 
 // tool finds one tool; all are returned with it, for "did you mean".
@@ -144,26 +168,6 @@ func noSuchTool(server, name string, all []tool) error {
 		f.with("suggestion", near)
 	}
 	return f.with("name", server).with("tool", name)
-}
-
-// listTools prints what a server can do.
-func (e *env) listTools(ctx context.Context, r *rpc, name string) error {
-	all, err := r.tools(ctx)
-	if err != nil {
-		return err
-	}
-	out := listing{kind: "Tool", scope: e.scope, head: []string{"TOOL", "ARGUMENTS", "DESCRIPTION"}, empty: name + " has no tools"}
-	for _, t := range all {
-		what, _, _ := strings.Cut(strings.TrimSpace(t.Description), "\n")
-		out.rows = append(out.rows, []string{t.Name, t.InputSchema.usage(), shorten(what, 80)})
-		out.names = append(out.names, t.Name)
-		out.items = append(out.items, struct {
-			header
-			Server string `json:"server"`
-			tool
-		}{head("Tool"), name, t})
-	}
-	return e.out.list(out)
 }
 
 func shorten(s string, n int) string {

@@ -3,10 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +20,10 @@ type schema struct {
 	items      *schema
 	required   []string
 	closed     bool // additionalProperties is false
+
+	enum        []json.RawMessage
+	description string
+	fallback    json.RawMessage // default
 }
 
 // UnmarshalJSON reads any schema: what is not understood counts as not said.
@@ -37,6 +41,9 @@ func (s *schema) UnmarshalJSON(data []byte) error {
 	}
 	_ = json.Unmarshal(m["properties"], &s.properties)
 	_ = json.Unmarshal(m["required"], &s.required)
+	_ = json.Unmarshal(m["enum"], &s.enum)
+	_ = json.Unmarshal(m["description"], &s.description)
+	s.fallback = m["default"]
 	if items, ok := m["items"]; ok {
 		s.items = new(schema)
 		_ = s.items.UnmarshalJSON(items)
@@ -193,11 +200,7 @@ func (a arguments) check(s *schema, command string) error {
 	for _, p := range a.pairs {
 		given[p.key] = true
 		if _, ok := s.properties[p.key]; !ok && (s.closed || nearest(p.key, known) != "") {
-			hint := "usage: " + command + " " + s.usage()
-			if near := nearest(p.key, known); near != "" {
-				hint = fmt.Sprintf("did you mean %q?  %s", near, hint)
-			}
-			return usage(hint, "no such argument: %s", quote(p.key))
+			return s.unknown(p.key, p.key, command)
 		}
 	}
 	for _, k := range s.required {
@@ -208,8 +211,36 @@ func (a arguments) check(s *schema, command string) error {
 	return nil
 }
 
-// value converts one word. A schema that allows several types takes the first that fits, a string last of all.
+// choices lists what an enum allows.
+func (s schema) choices() string {
+	var out []string
+	for _, c := range s.enum {
+		var text string
+		if json.Unmarshal(c, &text) != nil {
+			text = string(c)
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, ", ")
+}
+
+// value converts one word, and checks that it is one of those that the schema lists, if it does.
 func (s schema) value(key, text, command string) (json.RawMessage, error) {
+	raw, err := s.typed(key, text, command)
+	if err != nil || len(s.enum) == 0 {
+		return raw, err
+	}
+	for _, c := range s.enum {
+		var a, b any
+		if string(c) == string(raw) || json.Unmarshal(c, &a) == nil && json.Unmarshal(raw, &b) == nil && reflect.DeepEqual(a, b) {
+			return raw, nil
+		}
+	}
+	return nil, usage(command+" "+key+":=JSON takes any value as it is", "argument %q must be one of %s, got %s", key, s.choices(), quote(text))
+}
+
+// typed converts one word. A schema that allows several types takes the first that fits, a string last of all.
+func (s schema) typed(key, text, command string) (json.RawMessage, error) {
 	raw := json.RawMessage(text)
 	for _, t := range s.types {
 		switch t {

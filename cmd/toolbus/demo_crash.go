@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -51,7 +52,7 @@ func (s *demoState) killServer(ctx context.Context) (time.Duration, string, erro
 	}
 	defer r.close()
 	started, pending := make(chan struct{}, 1), make(chan error, 1)
-	r.progress = func() { started <- struct{}{} }
+	r.progress = func(json.RawMessage) { started <- struct{}{} }
 	go func() {
 		_, err := r.call(ctx, "tools/call", map[string]any{"name": "wait", "arguments": struct{}{}})
 		pending <- err

@@ -21,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(noLeaks{m}, map[string]func(){"toolbus": main, "fakeserver": fakeServer, "fakeeverything": fakeEverything, "fetch": fetch})
+	testscript.Main(noLeaks{m}, map[string]func(){"toolbus": main, "fakeserver": fakeServer, "fakeeverything": fakeEverything, "fakeworld": fakeWorld, "fetch": fetch})
 }
 
 // noLeaks runs the tests and looks for goroutines that they left.

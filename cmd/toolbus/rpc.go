@@ -18,7 +18,7 @@ const protocolVersion = "2026-07-28"
 type rpc struct {
 	pipe     wire.Pipe
 	next     int
-	progress func() // told of each progress notification; nil asks for none
+	progress func(params json.RawMessage) // told of each progress notification; nil asks for none
 }
 
 // dial makes an rpc to a name. It asks nobody: the name is the address.
@@ -61,6 +61,7 @@ func (r *rpc) call(ctx context.Context, method string, params map[string]any) (j
 		var answer struct {
 			ID     json.RawMessage `json:"id"`
 			Method string          `json:"method"`
+			Params json.RawMessage `json:"params"`
 			Result json.RawMessage `json:"result"`
 			Error  *wire.Error     `json:"error"`
 		}
@@ -69,7 +70,7 @@ func (r *rpc) call(ctx context.Context, method string, params map[string]any) (j
 		}
 		switch {
 		case answer.Method == "notifications/progress" && r.progress != nil:
-			r.progress()
+			r.progress(answer.Params)
 		case answer.Method != "" || string(answer.ID) != id:
 		case answer.Error != nil:
 			return nil, answer.Error
