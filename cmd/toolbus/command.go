@@ -25,6 +25,7 @@ var commands = []struct {
 	{groupStart, demoCommand},
 	{groupStart, upCommand},
 	{groupServe, runCommand},
+	{groupServe, attachCommand},
 	{groupServe, lockCommand},
 	{groupServe, gatewayCommand},
 	{groupServe, logsCommand},

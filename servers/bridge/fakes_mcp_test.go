@@ -33,6 +33,15 @@ func fakeEcho(versions []string) int {
 	if seen := os.Getenv("SEEN"); seen != "" {
 		mark(seen)
 	}
+	if err := newEcho(versions).Run(context.Background(), &mcp.StdioTransport{}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// newEcho is that server.
+func newEcho(versions []string) *mcp.Server {
 	server := mcp.NewServer(&mcp.Implementation{Name: "echo", Version: "v1"}, &mcp.ServerOptions{
 		Instructions: "say something", SupportedProtocolVersions: versions,
 	})
@@ -71,14 +80,19 @@ func fakeEcho(versions []string) int {
 		}
 		return say(sampled.Content.(*mcp.TextContent).Text + " " + elicited.Action), nil, nil
 	})
+	mcp.AddTool(server, &mcp.Tool{Name: "grow"}, func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
+		mcp.AddTool(server, &mcp.Tool{Name: "grown"}, func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, any, error) {
+			return say("grown"), nil, nil
+		})
+		server.AddResource(&mcp.Resource{URI: "echo://one", Name: "one"}, func(context.Context, *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
+			return &mcp.ReadResourceResult{}, nil
+		})
+		return say("ok"), nil, nil
+	})
 	server.AddPrompt(&mcp.Prompt{Name: "p"}, func(context.Context, *mcp.GetPromptRequest) (*mcp.GetPromptResult, error) {
 		return &mcp.GetPromptResult{}, nil
 	})
-	if err := server.Run(context.Background(), &mcp.StdioTransport{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
+	return server
 }
 
 // fakeHand is a server by hand that does one thing wrong, its first argument.
@@ -113,6 +127,9 @@ func fakeHand(args []string) int {
 		}
 		reply := func(format string, a ...any) {
 			fmt.Printf(`{"jsonrpc":"2.0","id":%s,%s}`+"\n", m.ID, fmt.Sprintf(format, a...))
+		}
+		if how == "hard" && hard(m.Method, string(m.ID), m.Params) {
+			continue
 		}
 		switch {
 		case how == "silent":
@@ -154,6 +171,21 @@ func fakeHand(args []string) int {
 		}
 	}
 	return 0
+}
+
+// hard answers what is hard to carry.
+var hard func(method, id string, params json.RawMessage) bool
+
+// flood writes 32 MiB to stderr, without a line break in half of it, and garbage to stdout.
+func flood() {
+	line := strings.Repeat("e", 1<<16)
+	for n := range 512 {
+		fmt.Fprint(os.Stderr, line)
+		if n%2 == 0 {
+			fmt.Fprintln(os.Stderr)
+		}
+		fmt.Print("\x00\xff{\"jsonrpc\": garbage\n")
+	}
 }
 
 // mark counts the starts of a fake in a file.

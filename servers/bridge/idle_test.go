@@ -31,7 +31,7 @@ func TestLazyStartsWithTheFirstRequest(t *testing.T) {
 	r := here.run(t, "lazy", &RunOptions{Stdio: o}, "echo")
 	idle := func() bool {
 		rec, err := there.reg.Whereis("lazy")
-		return err == nil && rec.Metadata[MetaState] == StateIdle && rec.Metadata[MetaTools] == "4" && rec.Metadata[MetaPID] == ""
+		return err == nil && rec.Metadata[MetaState] == StateIdle && rec.Metadata[MetaTools] == "5" && rec.Metadata[MetaPID] == ""
 	}
 	eventually(t, "it is described, and does not run", idle)
 	if n := starts(marks); n != 1 {
@@ -69,6 +69,7 @@ func TestLazyStartsWithTheFirstRequest(t *testing.T) {
 // Nobody's call is cut off because it takes long, and who listens keeps the child as well.
 func TestIdleIsNotBusy(t *testing.T) {
 	o := quick()
+	o.ProbeTimeout = patience
 	o.Idle = 20 * time.Millisecond
 	s := startStdio(t, o, "echo")
 	p := s.Shared()

@@ -36,6 +36,7 @@ type lists struct {
 	counts map[string]int // by kind; nil: it was not asked yet
 	digest string
 	found  map[string]bool // kinds with something in them that the server has not declared
+	rules  map[string][]paramRule
 }
 
 // show adds what is known to a server's metadata.
@@ -89,7 +90,7 @@ func (s *Stdio) attend(l *life) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.look(ctx, l)
+		s.keepLooking(ctx, l)
 	}()
 	listened := make(chan struct{})
 	go func() {
@@ -111,8 +112,8 @@ func (s *Stdio) attend(l *life) (stop func()) {
 	}
 }
 
-// look asks for the lists, and again after each sign that they have changed.
-func (s *Stdio) look(ctx context.Context, l *life) {
+// keepLooking asks for the lists, and again after each sign that they have changed.
+func (s *Stdio) keepLooking(ctx context.Context, l *life) {
 	for {
 		if err := s.survey(ctx, l); err != nil && ctx.Err() == nil {
 			s.opts.Logger.Info("the server's lists are not known", "command", s.name(), "err", err)
@@ -137,14 +138,40 @@ func (s *Stdio) survey(ctx context.Context, l *life) error {
 		return errRested
 	}
 	defer p.Close()
-	info := l.mux.info
 	s.mu.Lock()
 	first := s.lists.counts == nil
 	s.mu.Unlock()
+	info, now, err := look(ctx, l.mux.info, first, p.ask)
+	if now.counts == nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.first != l.child {
+		return nil // another one is there
+	}
+	if !now.same(s.lists) || !bytes.Equal(info.Result, s.info.Result) {
+		s.lists, s.info = now, info
+		s.changed()
+	}
+	return err
+}
+
+// same tells whether a server lists the same.
+func (l lists) same(o lists) bool {
+	return l.digest == o.digest && maps.Equal(l.counts, o.counts) && maps.Equal(l.found, o.found)
+}
+
+// asker makes a request of the bridge's own and returns its result.
+type asker func(ctx context.Context, method string, cursor json.RawMessage) (json.RawMessage, error)
+
+// look asks a server what it is and lists now; what it was before is info. first: it was asked that just now. The error says what it did not tell; where it
+// told nothing, the counts are nil.
+func look(ctx context.Context, info servers.Info, first bool, ask asker) (servers.Info, lists, error) {
 	if info.Era == servers.Modern && !first {
-		raw, err := p.ask(ctx, "server/discover", nil)
+		raw, err := ask(ctx, "server/discover", nil)
 		if err != nil {
-			return err
+			return info, lists{}, err
 		}
 		if now, ok := servers.ReadDiscover(raw); ok {
 			info = now
@@ -152,7 +179,7 @@ func (s *Stdio) survey(ctx context.Context, l *life) error {
 	}
 	declared := map[string]json.RawMessage{}
 	_ = json.Unmarshal(info.Capabilities, &declared) // what is no object declares nothing
-	now := lists{counts: map[string]int{}, found: map[string]bool{}}
+	now := lists{counts: map[string]int{}, found: map[string]bool{}, rules: map[string][]paramRule{}}
 	sum := sha256.New()
 	var failed error
 	for _, kind := range kinds {
@@ -160,7 +187,7 @@ func (s *Stdio) survey(ctx context.Context, l *life) error {
 		if !is && (first || info.Era == servers.Modern) {
 			continue
 		}
-		n, items, err := p.list(ctx, kind.name)
+		n, items, err := now.list(ctx, kind.name, ask)
 		switch {
 		case err != nil && is:
 			failed = err
@@ -173,26 +200,17 @@ func (s *Stdio) survey(ctx context.Context, l *life) error {
 		}
 	}
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return info, lists{}, ctx.Err()
 	}
 	now.digest = hex.EncodeToString(sum.Sum(nil)[:8])
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.first != l.child {
-		return nil // another one is there
-	}
-	if now.digest != s.lists.digest || !maps.Equal(now.counts, s.lists.counts) || !maps.Equal(now.found, s.lists.found) || !bytes.Equal(info.Result, s.info.Result) {
-		s.lists, s.info = now, info
-		s.changed()
-	}
-	return failed
+	return info, now, failed
 }
 
 // list asks for all pages of a list. items are the bytes of all of them.
-func (p *port) list(ctx context.Context, kind string) (n int, items []byte, err error) {
+func (l *lists) list(ctx context.Context, kind string, ask asker) (n int, items []byte, err error) {
 	var cursor json.RawMessage
 	for range maxPages {
-		raw, err := p.ask(ctx, kind+"/list", cursor)
+		raw, err := ask(ctx, kind+"/list", cursor)
 		if err != nil {
 			return 0, nil, err
 		}
@@ -205,6 +223,9 @@ func (p *port) list(ctx context.Context, kind string) (n int, items []byte, err 
 			return 0, nil, fmt.Errorf("bridge: %s/list: %w", kind, err)
 		}
 		n += len(list)
+		if kind == "tools" {
+			readRules(l.rules, page[kind])
+		}
 		items = append(items, page[kind]...)
 		if cursor = page["nextCursor"]; len(cursor) == 0 || cursor[0] != '"' || string(cursor) == `""` {
 			return n, items, nil
@@ -217,11 +238,7 @@ func (p *port) list(ctx context.Context, kind string) (n int, items []byte, err 
 func (p *port) ask(ctx context.Context, method string, cursor json.RawMessage) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, listPatience)
 	defer cancel()
-	params := "{}"
-	if cursor != nil {
-		params = `{"cursor":` + string(cursor) + `}`
-	}
-	msg, err := wire.Scan(json.RawMessage(`{"jsonrpc":"2.0","id":1,"method":"` + method + `","params":` + params + `}`))
+	msg, err := ownRequest(method, cursor)
 	if err != nil {
 		return nil, err
 	}
@@ -246,4 +263,13 @@ func (p *port) ask(ctx context.Context, method string, cursor json.RawMessage) (
 		}
 		return a.Result, nil
 	}
+}
+
+// ownRequest makes a request of the bridge's own.
+func ownRequest(method string, cursor json.RawMessage) (wire.Message, error) {
+	params := "{}"
+	if cursor != nil {
+		params = `{"cursor":` + string(cursor) + `}`
+	}
+	return wire.Scan(json.RawMessage(`{"jsonrpc":"2.0","id":1,"method":"` + method + `","params":` + params + `}`))
 }

@@ -14,6 +14,12 @@ import (
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
+// talker is a pipe that says why it has ended.
+type talker interface {
+	wire.Pipe
+	Err() error // nil before the end
+}
+
 // mux lets several conversations share one child that was initialised by somebody else. It gives each request and each progress token an
 // id of its own, and the user's back in the answer. What the server says to nobody in particular goes to all; what it asks goes to nobody,
 // as it cannot be told whom it means.
@@ -22,7 +28,7 @@ import (
 // call, and what belongs to no call is dropped. Here several pipes are to be had from one, each with its own initialize, and the bridge itself
 // is a user too. Finding and replacing what stands in a message is the same work, and is wire's alone: Message.At and With.
 type mux struct {
-	c    *Child
+	c    talker
 	info servers.Info
 	log  *slog.Logger
 	news func() // is called when the server says that a list of its has changed
@@ -51,7 +57,7 @@ type borrowed struct {
 }
 
 // newMux starts one. news is called when the server says that a list of its has changed, by who reads: it does not wait.
-func newMux(c *Child, info servers.Info, log *slog.Logger, news func()) *mux {
+func newMux(c talker, info servers.Info, log *slog.Logger, news func()) *mux {
 	m := &mux{
 		c: c, info: info, log: log, news: news, done: make(chan struct{}),
 		ports: map[*port]struct{}{}, pending: map[string]borrowed{}, tokens: map[string]borrowed{}, used: time.Now(),

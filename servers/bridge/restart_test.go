@@ -23,7 +23,7 @@ import (
 // mends has children that are started again, soon.
 func mends() *StdioOptions {
 	o := quick()
-	o.Restart = OnFailure
+	o.Restart, o.ProbeTimeout = OnFailure, patience
 	o.Backoff = RestartOptions{Delay: 10 * time.Millisecond, MaxDelay: 50 * time.Millisecond, Tries: 3, Wait: patience}
 	return o
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/toolbus/toolbus/bus"
 	"github.com/toolbus/toolbus/registry"
 	"github.com/toolbus/toolbus/servers"
+	"github.com/toolbus/toolbus/servers/wire"
 )
 
 // Kind is the kind that a bridged server's record has.
@@ -97,9 +98,18 @@ func (o *oneAtATime) Write(b []byte) (int, error) {
 	return o.w.Write(b)
 }
 
-// Running is a command that is served under a name. Its methods may be called concurrently.
+// runs is what serves under a name.
+type runs interface {
+	servers.Changing
+	Info() servers.Info
+	Done() <-chan struct{}
+	Err() error
+	Close(ctx context.Context) error
+}
+
+// Running is a command, or an HTTP server, that is served under a name. Its methods may be called concurrently.
 type Running struct {
-	backend *Stdio
+	backend runs
 	host    *servers.Host // of its own: the name has a session to itself, whose end is one entry
 	serving *servers.Serving
 	logs    *bus.Handling
@@ -143,15 +153,21 @@ func Run(ctx context.Context, conn *bus.Conn, reg *registry.Registry, name strin
 	if o.Share {
 		digest += behind(backend.Info())
 	}
-	r := &Running{
-		backend: backend, host: servers.NewHost(conn, reg, &servers.HostOptions{Logger: o.Logger}), log: o.Logger.With("name", name),
-		asked: make(chan struct{}), done: make(chan struct{}),
-	}
-	r.serving, err = r.host.ServeBackend(ctx, name, backend, &servers.ServeOptions{
+	return present(ctx, conn, reg, name, backend, backend, backend.Logs(), o.Logger, &servers.ServeOptions{
 		Kind: Kind, Groups: o.Groups, Labels: o.Labels, Metadata: o.Metadata, Digest: digest, Drain: drainPatience,
 	})
-	if err == nil {
-		r.logs, err = backend.Logs().serve(conn, reg.Scope(), r.serving.Instance())
+}
+
+// present gives a backend its name. Where it fails nothing is left of the backend.
+func present(ctx context.Context, conn *bus.Conn, reg *registry.Registry, name string, b runs, serves wire.Backend, log *Log, logger *slog.Logger, opts *servers.ServeOptions) (*Running, error) {
+	r := &Running{
+		backend: b, host: servers.NewHost(conn, reg, &servers.HostOptions{Logger: logger}), log: logger.With("name", name),
+		asked: make(chan struct{}), done: make(chan struct{}),
+	}
+	var err error
+	r.serving, err = r.host.ServeBackend(ctx, name, serves, opts)
+	if err == nil && log != nil {
+		r.logs, err = log.serve(conn, reg.Scope(), r.serving.Instance())
 	}
 	if err == nil { // it is served: who ends ctx now ends what Run has returned
 		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushPatience)
@@ -235,8 +251,11 @@ func (r *Running) Info() servers.Info { return r.backend.Info() }
 // Groups are the groups that it has joined.
 func (r *Running) Groups() []string { return r.serving.Groups() }
 
-// Backend is what serves, for those who ask after its processes.
-func (r *Running) Backend() *Stdio { return r.backend }
+// Backend is what serves, for those who ask after its processes; nil for an HTTP server.
+func (r *Running) Backend() *Stdio {
+	s, _ := r.backend.(*Stdio)
+	return s
+}
 
 // Record is the registration as it was last known here.
 func (r *Running) Record() registry.Record { return r.serving.Record() }

@@ -14,8 +14,8 @@ import (
 	"github.com/toolbus/toolbus/servers/wire"
 )
 
-// answers calls a name until every process of want has answered, and fails when another one does.
-func answers(t testing.TB, session *mcp.ClientSession, want ...*Running) {
+// spread calls a name until every process of want has answered, and fails when another one does.
+func spread(t testing.TB, session *mcp.ClientSession, want ...*Running) {
 	t.Helper()
 	seen := map[string]bool{}
 	for _, r := range want {
@@ -39,7 +39,11 @@ func answers(t testing.TB, session *mcp.ClientSession, want ...*Running) {
 // Who runs the same shares the name: calls are spread, and it stays while one of them lives, however another ends.
 func TestShareSpreadsCallsAndFallsOver(t *testing.T) {
 	here, there := onBus(t)
-	opts := func() *RunOptions { return &RunOptions{Share: true, Stdio: quick(), Env: []string{"KEY=1"}} }
+	opts := func() *RunOptions {
+		o := quick()
+		o.ProbeTimeout = patience // on a busy machine it would pass for a legacy one, which is something else
+		return &RunOptions{Share: true, Stdio: o, Env: []string{"KEY=1"}}
+	}
 	a := here.run(t, "many", opts(), "echo")
 	eventually(t, "the name is known elsewhere", func() bool { _, err := there.reg.Whereis("many"); return err == nil })
 	token := a.Record().Token
@@ -48,7 +52,7 @@ func TestShareSpreadsCallsAndFallsOver(t *testing.T) {
 		t.Errorf("%+v and %+v", a.Record(), b.Record())
 	}
 	session := there.dial(t, wire.Target{Name: "many"}, servers.ModernVersion, nil)
-	answers(t, session, a, b)
+	spread(t, session, a, b)
 	gone, err := there.reg.Monitor(within(t), "many")
 	if err != nil {
 		t.Fatal(err)
@@ -61,11 +65,11 @@ func TestShareSpreadsCallsAndFallsOver(t *testing.T) {
 		rec, err := there.reg.Whereis("many")
 		return err == nil && rec.Instance == b.Instance() && rec.Token == token
 	})
-	answers(t, session, b)
+	spread(t, session, b)
 
 	// One whose session ends comes back as a replica; the name is not free meanwhile.
 	c := here.run(t, "many", opts(), "echo")
-	answers(t, session, b, c)
+	spread(t, session, b, c)
 	there.endSession(t, b.Record().Session)
 	eventually(t, "it is a replica again", func() bool {
 		replicas, err := here.reg.Replicas("many")
@@ -74,7 +78,7 @@ func TestShareSpreadsCallsAndFallsOver(t *testing.T) {
 	if err := b.Close(within(t)); err != nil {
 		t.Fatal(err)
 	}
-	answers(t, session, c)
+	spread(t, session, c)
 	select {
 	case d := <-gone:
 		t.Errorf("the name was gone: %+v", d)
