@@ -28,8 +28,8 @@ func specification(command, env []string) string {
 	return hex.EncodeToString(sum.Sum(nil)[:12]) + "."
 }
 
-// behind is the second part: the server's name and version, and what it can do in which protocol.
+// behind is the second part: the server's name and version.
 func behind(info servers.Info) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s", info.Era, info.Server))
+	sum := sha256.Sum256(info.Server)
 	return hex.EncodeToString(sum[:8])
 }
