@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"registry/registrytest": {"registry", "kvstore"},
 	"servers":               {"servers", "registry", "bus", "kvstore"},
 	"servers/wire":          {"bus"},
-	"servers/gateway":       {"servers", "servers/wire", "registry", "bus", "kvstore"},
+	"servers/gateway":       {"servers", "servers/wire", "servers/aggregate", "registry", "bus", "kvstore"},
 	"servers/era":           {"servers/wire"},
 	"servers/shim":          {"servers", "servers/wire", "servers/era", "registry", "bus", "kvstore"},
 	"servers/bridge":        {"servers", "servers/wire", "registry", "bus", "kvstore"},

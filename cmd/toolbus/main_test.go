@@ -21,8 +21,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(noLeaks{m}, map[string]func(){"toolbus": main, "fakeserver": fakeServer, "fakeeverything": fakeEverything, "fakeworld": fakeWorld, "fetch": fetch})
+	testscript.Main(noLeaks{m}, programs)
 }
+
+// programs are what the tests start by name, each a process of this binary. Other files add to it.
+var programs = map[string]func(){"toolbus": main, "fakeserver": fakeServer, "fakeeverything": fakeEverything, "fakeworld": fakeWorld, "fetch": fetch}
 
 // noLeaks runs the tests and looks for goroutines that they left.
 type noLeaks struct{ m *testing.M }

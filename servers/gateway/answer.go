@@ -133,7 +133,11 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, id json.RawMessa
 	if !k.calls {
 		defer context.AfterFunc(g.staying, cancel)()
 	}
-	first, late, err := readWithin(ctx, s, g.answers)
+	within := g.answers
+	if k.modern {
+		within = max(within, modernWithin)
+	}
+	first, late, err := readWithin(ctx, s, within)
 	switch {
 	case err != nil && (err != io.EOF || !k.open):
 		g.failed(w, r, id, err)

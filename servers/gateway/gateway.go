@@ -52,6 +52,10 @@ type Gateway struct {
 // it knows nothing of the session: until then any HTTP status can still be given.
 const answerWithin = 120 * time.Millisecond
 
+// modernWithin is the same for the newer protocol. Its errors have an HTTP status, also those that a server finds, which on a busy machine may take long; and
+// its streams begin with nothing that a client waits for.
+const modernWithin = 2 * time.Second
+
 // newGateway makes a Gateway before far.
 func newGateway(far far, opts *Options) *Gateway {
 	if opts == nil {

@@ -34,7 +34,7 @@ func (g *Gateway) legacy(w http.ResponseWriter, r *http.Request, at endpoint, m 
 		g.failed(w, r, m.ID(), err)
 		return
 	}
-	g.relay(w, r, m.ID(), answers, kind{prime: primes(r)})
+	g.relay(w, r, m.ID(), answers, kind{prime: primes(r), stream: prefersStream(r)})
 }
 
 // versionKnown checks the version that the client says was agreed on. One that says none is of 2025-03-26, which had no such header.

@@ -48,7 +48,7 @@ func (g *Gateway) modern(w http.ResponseWriter, r *http.Request, at endpoint, m 
 		g.failed(w, r, m.ID(), err)
 		return
 	}
-	g.relay(w, r, m.ID(), s, kind{modern: true, calls: m.Method != "subscriptions/listen"})
+	g.relay(w, r, m.ID(), s, kind{modern: true, calls: m.Method != "subscriptions/listen", stream: prefersStream(r)})
 }
 
 // checkHeaders tells what in the headers does not say what the body says: those on the way decide by the headers, the server by the body.

@@ -89,6 +89,14 @@ func accepts(r *http.Request) (asJSON, asStream bool) {
 	return asJSON, asStream
 }
 
+// prefersStream tells whether a client names streams before JSON in what it accepts: it gets one also where an answer comes at once.
+func prefersStream(r *http.Request) bool {
+	accepted := strings.ToLower(strings.Join(r.Header.Values("Accept"), ","))
+	stream := strings.Index(accepted, "text/event-stream")
+	json := strings.Index(accepted, "application/json")
+	return stream >= 0 && json > stream
+}
+
 // body reads the whole body, in one piece where its length is known.
 func (g *Gateway) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	control := http.NewResponseController(w)

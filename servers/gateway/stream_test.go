@@ -212,3 +212,15 @@ func TestStalledClientIsCutOff(t *testing.T) {
 		t.Errorf("the whole answer came, %d bytes", n)
 	}
 }
+
+// An answer that comes at once is a stream too for a client that names streams first.
+func TestStreamForWhoPrefersOne(t *testing.T) {
+	s := newSite(t, nil)
+	session := s.open(t)
+	for accept, want := range map[string]string{"text/event-stream, application/json": "text/event-stream", "application/json, text/event-stream": "application/json"} {
+		resp := s.ask(t, "POST", "/s/weather/mcp", pingLegacy, session, "Mcp-Protocol-Version: 2025-11-25", "Accept:", "Accept: "+accept)
+		if got := resp.Header.Get("Content-Type"); got != want {
+			t.Errorf("who accepts %s gets %s", accept, got)
+		}
+	}
+}
