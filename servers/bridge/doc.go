@@ -1,4 +1,4 @@
-// Package bridge puts any MCP server that speaks over stdin and stdout on the bus under a name, as it is: no line of it changes.
+// Package bridge puts any MCP server that speaks over stdin and stdout, or over HTTP, on the bus under a name, as it is: no line of it changes.
 //
 //	running, err := bridge.Run(ctx, conn, reg, "everything", []string{"npx", "-y", "@modelcontextprotocol/server-everything"}, nil)
 //
@@ -6,8 +6,8 @@
 //
 //   - Child is one process with its messages (a wire.Pipe), its noise, its last words and its end.
 //   - The guard (GuardMain) is the process between the bridge and a child that lets no child outlive the bridge.
-//   - Stdio is the children of one command, as one wire.Backend.
-//   - Run gives it a name, by a servers.Host, which follows the name through the loss of a session; Running is what it returns.
+//   - Stdio is the children of one command, as one wire.Backend; HTTP is a server at a URL.
+//   - Run and Attach give them a name, by a servers.Host, which follows the name through the loss of a session; Running is what they return.
 //
 // # Children
 //
@@ -32,12 +32,28 @@
 // line in JSON or a progress bar in front of a message: one print statement must not end a session. A child that does not read blocks a
 // writer for WriteTimeout; a message that it took in part is completed later, so that no frame is ever torn.
 //
+// # What a server is
+//
+// The record shows what the server says of itself, how many tools, prompts and resources it lists and a digest of them, and what became of its children. A modern child is
+// listened to by one subscriptions/listen, into which those of all users are merged: servers of the official Go SDK feed only the last one. A legacy child
+// tells by itself. After each change the lists are read again, and record and groups follow. What the children write to stderr is kept and served to ReadLog.
+//
+// # HTTP
+//
+// A server at a URL is asked server/discover, then initialize, and where it answers neither with more than 4xx it is tried as one of 2024-11-05. Each legacy
+// client has a session of its own there; a modern request is one POST, with the headers that mirror it. A broken stream is resumed behind its last event.
+// There is nothing to restart, so nothing is given up: a server that is away is marked, its calls are answered with why, and it is asked again.
+//
 // # The end of a child
 //
 // The end of a process is known when its guard has seen it, not when its pipes close: others may hold those. What the dead process had
-// written is still read first. When the first child ends, the name is given up at once (about two milliseconds after a kill -9), the calls that it had
-// get an answer that says how it ended, and Running ends with the *ExitError. Restart, when it comes, goes where Stdio gives a new Shared
-// conversation after the one before has ended.
+// written is still read first. The calls that a first child had get an answer that says how it ended, about two milliseconds after a kill -9, and another
+// child is started, after a short pause that grows and is jittered, few at the same time in one process. The name stays, and new calls wait for the
+// next child for a bounded time: a server that crashes is no reason for its clients to look for another. One that does not last (Tries, Limit) is given up with its
+// name, and Running ends with the *RestartError; with Never the first end is the last. A session of a client ends with its child: what it
+// had in it no other child knows.
+//
+// A child may be ended because nobody used it (Idle), and not be started before somebody does (Lazy); its name, groups and description stay.
 //
 // Close follows the specification: the end of the input, then SIGTERM, then SIGKILL, the last two to the whole process group, each after
 // its own grace. A stopped process is made to go on for the SIGTERM, which it could not hear otherwise.
