@@ -203,7 +203,9 @@ func TestProgressAndLogsBelongToTheirCall(t *testing.T) {
 
 func TestCallsOfOneClientFindWhatTheOneBeforeHasChanged(t *testing.T) {
 	a, b := legacy(t, nil)
-	s := connect(t, newSwitchboard(to(a)), ModernVersion, answering())
+	opts := answering()
+	opts.ToolListChangedHandler = func(context.Context, *mcp.ToolListChangedRequest) {} // it listens, so its conversation stays
+	s := connect(t, newSwitchboard(to(a)), ModernVersion, opts)
 	for range 20 {
 		callTool(t, s, "echo", map[string]any{"text": "x"})
 	}
