@@ -206,6 +206,7 @@ func TestCallsOfOneClientFindWhatTheOneBeforeHasChanged(t *testing.T) {
 	opts := answering()
 	opts.ToolListChangedHandler = func(context.Context, *mcp.ToolListChangedRequest) {} // it listens, so its conversation stays
 	s := connect(t, newSwitchboard(to(a)), ModernVersion, opts)
+	until(t, "the listen", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return listening(a) == 1 })
 	for range 20 {
 		callTool(t, s, "echo", map[string]any{"text": "x"})
 	}
