@@ -57,7 +57,7 @@ func (r *Registry) age(p *pulse, now, proof moment, silent bool) {
 		if proof.after(r.writtenAt) {
 			r.writtenAt = proof
 		}
-	case (silent || r.writtenAt.zero()) && guess.after(r.writtenAt):
+	case silent && guess.after(r.writtenAt):
 		r.writtenAt = guess
 	}
 }
