@@ -14,6 +14,7 @@ import (
 	"github.com/toolbus/toolbus/kvstore"
 	"github.com/toolbus/toolbus/registry"
 	"github.com/toolbus/toolbus/servers/gateway"
+	"github.com/toolbus/toolbus/servers/wire"
 )
 
 // gatewayFlags are what a gateway is told, by its own command and by `up`.
@@ -21,6 +22,7 @@ type gatewayFlags struct {
 	listen, tokenFile string
 	hosts             []string
 	maxBody           int64
+	idle              time.Duration
 	urlFile           string
 }
 
@@ -32,9 +34,10 @@ func gatewayCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gateway",
 		Short: "let MCP clients that speak HTTP use the bus",
-		Long: "Gateway serves every server of the scope over Streamable HTTP: at /s/NAME/mcp. It keeps no sessions, so any number\n" +
-			"of gateways may stand behind a balancer (/healthz says whether one can serve). It listens on this machine only unless told otherwise;\n" +
-			"beyond it clients need a token, and the names by which it is reached must be given.",
+		Long: "Gateway serves every server of the scope over Streamable HTTP, to clients of both protocols: one server at /s/NAME/mcp, all members of\n" +
+			"a group at /g/GROUP/mcp, all servers at /mcp. It keeps no sessions of servers, so any number of gateways may stand behind a balancer\n" +
+			"(/healthz says whether one can serve). It listens on this machine only unless told otherwise; beyond it clients need a token, and the\n" +
+			"names by which it is reached must be given.",
 		Example: "toolbus gateway\n" +
 			"toolbus gateway --listen 0.0.0.0:4280 --token-file tokens --allow-host mcp.example.com\n" +
 			"claude mcp add --transport http weather http://" + gateway.DefaultAddress + "/s/weather/mcp",
@@ -52,12 +55,16 @@ func gatewayCommand(e *env) *cobra.Command {
 func (f *gatewayFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.tokenFile, "token-file", "", "`FILE` with the bearer tokens of clients, one a line")
 	fs.StringSliceVar(&f.hosts, "allow-host", nil, "`HOST[:PORT]` by which clients and web pages reach the gateway, besides this machine's own; may be repeated")
+	fs.DurationVar(&f.idle, "session-idle", wire.DefaultIdle, "how long a session lives that no client uses")
 	fs.Int64Var(&f.maxBody, "max-body", 64<<20, "largest request in `BYTES`")
 }
 
 // options reads the tokens and checks what was said.
 func (f *gatewayFlags) options(e *env) (*gateway.Options, error) {
-	o := &gateway.Options{Hosts: f.hosts, MaxBody: f.maxBody, Logger: e.logger(true)}
+	o := &gateway.Options{Hosts: f.hosts, MaxBody: f.maxBody, Idle: f.idle, Logger: e.logger(true)}
+	if f.idle < time.Second {
+		return nil, usage("half an hour is --session-idle 30m", "--session-idle must be a second or more")
+	}
 	if f.maxBody <= 0 {
 		return nil, usage("64 MiB is --max-body 67108864", "--max-body must be more than zero")
 	}

@@ -101,7 +101,7 @@ func (f *upFlags) gatewayOptions(e *env, given func(string) bool) (*gateway.Opti
 	if f.gateway.listen != "" {
 		return f.gateway.options(e)
 	}
-	for _, flag := range []string{"token-file", "allow-host", "max-body"} {
+	for _, flag := range []string{"token-file", "allow-host", "session-idle", "max-body"} {
 		if given(flag) {
 			return nil, usage("toolbus up --gateway "+gateway.DefaultAddress, "--%s needs --gateway", flag)
 		}

@@ -154,7 +154,7 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, id json.RawMessa
 		}
 	}
 	e, failure := newEventWriter(w, g.opts.Stall)
-	if at := s.position(); failure == nil && late && k.prime && at != "" {
+	if at := s.start(); failure == nil && k.prime && at != "" {
 		failure = e.prime(at, g.opts.Retry)
 	} else if failure == nil && late {
 		failure = e.comment("wait")

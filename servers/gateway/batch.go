@@ -172,6 +172,9 @@ func (m *merged) position() string {
 	return strings.Join(m.places, between)
 }
 
+// start is "": clients that send batches go on from events with data only.
+func (m *merged) start() string { return "" }
+
 func (m *merged) close() {
 	m.cancel()
 	m.work.Wait()

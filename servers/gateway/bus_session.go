@@ -66,4 +66,6 @@ func (s busStream) read(ctx context.Context) (event, error) {
 
 func (s busStream) position() string { return s.Position() }
 
+func (s busStream) start() string { return s.Start() }
+
 func (s busStream) close() { _ = s.Close() }

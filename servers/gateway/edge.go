@@ -41,6 +41,8 @@ type stream interface {
 	read(ctx context.Context) (event, error)
 	// position names what has been read so far, for whoever goes on with the stream elsewhere; "" if that cannot be.
 	position() string
+	// start is the position before the first event.
+	start() string
 	close()
 }
 

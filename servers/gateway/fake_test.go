@@ -225,6 +225,8 @@ func (r *fakeReader) read(ctx context.Context) (event, error) {
 
 func (r *fakeReader) position() string { return fmt.Sprintf("%s:%d", r.stream.name, r.next) }
 
+func (r *fakeReader) start() string { return r.stream.name + ":0" }
+
 func (r *fakeReader) close() {
 	if r.cancels && !r.ended {
 		r.stream.cancel()

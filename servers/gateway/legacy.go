@@ -120,7 +120,7 @@ func (g *Gateway) get(w http.ResponseWriter, r *http.Request, at endpoint) {
 	}
 	switch {
 	case err == nil:
-		g.relay(w, r, nil, said, kind{prime: primes(r), stream: true, open: true})
+		g.relay(w, r, nil, said, kind{prime: primes(r) && event == "", stream: true, open: true})
 	case errors.Is(err, wire.ErrNoSession) || event == "":
 		g.failed(w, r, nil, err)
 	default: // no 404, which would say that the session has ended

@@ -78,6 +78,23 @@ func TestLegacyStream(t *testing.T) {
 	}
 }
 
+func TestStreamForWhoNamesItFirst(t *testing.T) {
+	s := newSite(t, nil)
+	session := s.open(t)
+	const first = "Accept: text/event-stream, application/json"
+	resp := s.ask(t, "POST", "/s/weather/mcp", pingLegacy, session, "Mcp-Protocol-Version: 2025-11-25", "Accept:", first)
+	from := events(resp)
+	for _, want := range []string{"r1:0", "r1:1"} {
+		if e, _ := next(t, from); e[0] != want || (e[1] == "") != (want == "r1:0") {
+			t.Errorf("event %q, want %s", e, want)
+		}
+	}
+	resp = s.ask(t, "POST", "/s/weather/mcp", listModern, "Mcp-Protocol-Version: 2026-07-28", "Mcp-Method: tools/list", "Accept:", first)
+	if got := resp.Header.Get("Content-Type"); got != "text/event-stream" {
+		t.Errorf("modern: %s", got)
+	}
+}
+
 func TestOlderClientsGetNoEventWithoutData(t *testing.T) {
 	s := newSite(t, nil)
 	session := s.open(t)

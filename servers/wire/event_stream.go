@@ -49,6 +49,11 @@ func (s *Stream) Position() string {
 	if id := s.read.Load(); id != nil {
 		return *id
 	}
+	return s.Start()
+}
+
+// Start is the place before the first Event, as Position gives it, also when that was read.
+func (s *Stream) Start() string {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	switch c := s.p.latest; {

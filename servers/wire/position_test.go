@@ -18,7 +18,11 @@ func TestPositionIsWhereAnotherProcessGoesOn(t *testing.T) {
 	talk := inSession{r}.request(t, `{"jsonrpc":"2.0","id":2,"method":"talk","params":{"_meta":{"progressToken":"t"}}}`)
 	defer talk.Close()
 	bustest.Eventually(t, "the instance has the request", func() bool { return talk.Position() != "" })
-	again, err := there.Resume(ctx, talk.Position())
+	start := talk.Position()
+	if next(t, talk); talk.Position() == start || talk.Start() != start {
+		t.Errorf("after an event at %s, from %s on; it began at %s", talk.Position(), talk.Start(), start)
+	}
+	again, err := there.Resume(ctx, start)
 	if err != nil {
 		t.Fatal(err)
 	}

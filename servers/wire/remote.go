@@ -200,7 +200,8 @@ func (p *client) ask(ctx context.Context, c *pending, kind, method, target strin
 }
 
 // Listen gives what the server says by itself: requests, and notifications that belong to no request. after is the id of the last Event that was seen, whatever
-// process saw it, and what has come since then follows; "" is from now on. One process listens to a session, the newest: the Stream of another ends with
+// process saw it, and what has come since then follows; "" is from now on, and for the
+// first who listens to the session all that was said before he could. One process listens to a session, the newest: the Stream of another ends with
 // ErrReplaced. While nobody listens the instance keeps the last 256 messages, at most 1 MiB. Errors: ErrNoSession; ErrUnknown if what
 // followed after is not kept any more; ctx's.
 func (r *Remote) Listen(ctx context.Context, after string) (*Stream, error) {

@@ -31,6 +31,7 @@ type stream struct {
 	taken   uint64     // the last frame that the other side is known to have
 	open    int        // bytes published and not taken
 	tail    uint64     // the last frame before the last message
+	heard   bool       // somebody has listened
 	over    bool       // nothing may follow
 	ended   bool       // nothing may be sent or resumed
 }
@@ -240,12 +241,15 @@ func (s *stream) resume(after uint64) error {
 func (s *stream) move(subject string, after uint64, now bool) (old string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now {
+	if now && (s.heard || s.id != downStream) {
 		after = s.last()
+	} else if now { // the first who listens gets what was said before he could
+		after = s.before
 	}
 	if err := s.rewind(after); err != nil {
 		return "", err
 	}
+	s.heard = true
 	old, s.subject = s.subject, subject
 	ack := &nats.Msg{Subject: subject, Header: nats.Header{
 		HeaderWire: {Version}, HeaderFrame: {frameAck}, HeaderAfter: {EventID(s.id, after)},
