@@ -128,6 +128,13 @@ func (r results) String() string {
 	return b.String()
 }
 
+// scored are those that count.
+func (r results) scored() results {
+	out := maps.Clone(r)
+	maps.DeleteFunc(out, func(_ string, o outcome) bool { return o.unscored })
+	return out
+}
+
 // less are the scenarios of which more checks pass in other.
 func (r results) less(other results) (names []string) {
 	for _, name := range slices.Sorted(maps.Keys(other)) {
@@ -141,7 +148,7 @@ func (r results) less(other results) (names []string) {
 var (
 	summaryLine  = regexp.MustCompile(`^[✓✗] (\S+): (\d+) passed, (\d+) failed`)
 	unscoredLine = regexp.MustCompile(`^  [✓✗] (\S+) \((.*)\)`)
-	timeoutText  = regexp.MustCompile(`(?i)timed? ?out`)
+	timeoutText  = regexp.MustCompile(`(?i)timed? ?out|failed to receive progressive stream`) // the latter waits 600 ms
 )
 
 // runServer runs scenarios against the server at url: the set that a revision requires. What has timed out is run once more, and that is logged.
@@ -153,7 +160,7 @@ func (s *suite) runServer(t *testing.T, url, revision string) results {
 			continue
 		}
 		t.Logf("%s has timed out and is run once more: %s", name, strings.Join(o.why, " | "))
-		again := s.serverRun(t, "--url", url, "--requirements", revision, "--scenario", name)
+		again := s.serverRun(t, "--url", url, "--spec-version", revision, "--scenario", name)
 		if next, ok := again[name]; ok {
 			next.unscored = o.unscored
 			r[name] = next
