@@ -148,7 +148,7 @@ func (r results) less(other results) (names []string) {
 var (
 	summaryLine  = regexp.MustCompile(`^[✓✗] (\S+): (\d+) passed, (\d+) failed`)
 	unscoredLine = regexp.MustCompile(`^  [✓✗] (\S+) \((.*)\)`)
-	timeoutText  = regexp.MustCompile(`(?i)timed? ?out|failed to receive progressive stream`) // the latter waits 600 ms
+	timeoutText  = regexp.MustCompile(`(?i)timed? ?out`)
 )
 
 // runServer runs scenarios against the server at url: the set that a revision requires. What has timed out is run once more, and that is logged.
