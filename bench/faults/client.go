@@ -113,6 +113,8 @@ func runClient(ctx context.Context, cfg *ClientConfig, t *talk) error {
 			s := seeState(ctx, c.reg, c.fold)
 			c.believe(&s)
 			err = t.say(s)
+		case "probe":
+			err = t.say(c.probe(ctx))
 		case "stop":
 			stop()
 			workers.Wait()

@@ -145,8 +145,10 @@ type claim struct {
 	endTo   int64
 }
 
-// shared tells whether a name is one of those that are shared, or a group.
-func shared(name string) bool { return name != "" && (name[0] == 'r' || name[0] == 'g') }
+// shared tells whether a name is none that one session holds and others contend for: a shared one, a group, or that of a probe.
+func shared(name string) bool {
+	return name != "" && (name[0] == 'r' || name[0] == 'g' || name[0] == 'p')
+}
 
 // claims puts together every claim of a name that anybody saw. What nobody made is a finding.
 func claims(h *History) (all map[uint64]*claim, found []string) {
@@ -287,7 +289,7 @@ func deaths(h *History) map[string]Pause {
 			continue
 		}
 		process[r.Sess] = r.Process
-		if r.What == WCall && r.OK && r.Do != DoClose && r.Do != DoUnregister && r.Do != DoLeave && r.Do != DoUnshare && r.Do != DoMembers {
+		if r.What == WCall && r.OK && r.Do != DoClose && r.Do != DoUnregister && r.Do != DoLeave && r.Do != DoUnshare && r.Do != DoMembers && r.Do != DoWithdraw {
 			alive[r.Sess] = max(alive[r.Sess], r.At)
 		}
 	}
@@ -298,9 +300,9 @@ func deaths(h *History) map[string]Pause {
 				out[r.Sess] = Pause{alive[r.Sess], Never}
 			}
 		case r.What == WCall && r.Do == DoClose && r.OK:
-			out[r.Sess] = Pause{r.At, r.Ret}
+			out[r.Sess] = Pause{alive[r.Sess], r.Ret} // or before, when its owner did not know of it yet
 		case r.What == WCall && r.Do == DoClose:
-			out[r.Sess] = Pause{r.At, Never}
+			out[r.Sess] = Pause{alive[r.Sess], Never}
 		}
 	}
 	for s, p := range process {

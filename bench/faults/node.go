@@ -45,6 +45,19 @@ type Ready struct {
 	Err   string `json:",omitempty"`
 }
 
+// Probe is what a client finds when it tries to claim a name of its own.
+type Probe struct {
+	Err     string        // of the claim; "" where it worked
+	Took    time.Duration // at most ProbeTime, but for the machine
+	Age     time.Duration // of its view, as it says
+	Known   bool
+	Serving int // of what it holds, what it may serve
+	Holds   int
+}
+
+// ProbeTime is the deadline of a probe's claim.
+const ProbeTime = 2 * time.Second
+
 // State is what a process sees after a barrier.
 type State struct {
 	Err      string            `json:",omitempty"`
