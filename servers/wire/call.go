@@ -45,6 +45,7 @@ func (c *call) respond(kind string, body json.RawMessage, headers ...string) {
 		facts.Executed = "unknown"
 		kind, body = frameError, fail(CodeTooLarge, "the answer is larger than the caller or the wire can take", facts).Response(c.id)
 	}
+	c.serving.mirror("down", c.whose(), body)
 	if _, err := c.send(kind, body, true, headers...); err != nil {
 		c.serving.log.Info("an answer waits for the connection", "err", err, "bytes", len(body))
 	}
@@ -73,6 +74,7 @@ func (c *call) notify(body json.RawMessage) {
 		}
 		return
 	}
+	c.serving.mirror("down", c.whose(), body)
 	if _, err := c.send(frameNotification, body, false); err != nil {
 		c.serving.log.Info("a notification waits for the connection", "err", err)
 	}

@@ -47,6 +47,10 @@ func (s *Serving) take(msg *nats.Msg, subject Subject) {
 		s.probe(msg)
 		return
 	}
+	if kind == frameTap {
+		s.tapped(msg, subject)
+		return
+	}
 	if kind == frameResume || kind == frameCredit {
 		s.flow(kind, msg, subject)
 		return
@@ -83,6 +87,9 @@ func (s *Serving) take(msg *nats.Msg, subject Subject) {
 // request takes a whole message of a caller without a session.
 func (s *Serving) request(msg *nats.Msg, subject Subject, bare bool) {
 	m, refusal := s.agree(msg.Data, msg.Header, subject)
+	if refusal == nil {
+		s.mirror("up", inboxOf(msg.Reply), m.Raw)
+	}
 	if refusal != nil {
 		s.server.turnDown(msg, refusal)
 		return
@@ -256,6 +263,7 @@ func (s *Serving) control(reply string, msg *nats.Msg) {
 	if c == nil || c.opening || c.of != nil {
 		return
 	}
+	s.mirror("up", c.whose(), msg.Data)
 	if v := c.conv.Load(); v != nil && m.requestID.to == 0 { // of a caller that has closed: what the backend knows it by, only we know
 		s.spawn(c.abandon)
 		return
@@ -355,6 +363,9 @@ func (s *Serving) more(reply, part string, msg *nats.Msg, subject Subject) {
 	case body != nil:
 		c := in.call
 		m, refusal := s.agree(body, in.header, in.subject)
+		if refusal == nil {
+			s.mirror("up", inboxOf(reply), m.Raw)
+		}
 		if refusal == nil && (!m.Request() || m.Method == methodInitialize) {
 			refusal = fail(CodeRefused, "only a request without a session travels in parts here", s.facts())
 		}

@@ -19,6 +19,7 @@ const sessionQueue = 4096
 type session struct {
 	serving *Serving
 	id      string // 128 random bits, the token of the subjects
+	whose   string // for taps: the inbox of its initialize
 	conv    *conversation
 	down    *stream
 	missing *missing
@@ -62,7 +63,7 @@ func (s *Serving) open(c *call) {
 		return
 	}
 	n := &session{
-		serving: s, id: newSessionID(), queue: make(chan *nats.Msg, sessionQueue), ended: make(chan struct{}),
+		serving: s, id: newSessionID(), whose: inboxOf(c.reply), queue: make(chan *nats.Msg, sessionQueue), ended: make(chan struct{}),
 		down:     &stream{nc: s.server.nc, subject: c.downlink, who: &identity{s.opts.Instance, s.opts.Lease, s.opts.Name}},
 		detached: c.idle > 0, idle: c.idle, used: time.Now(),
 		taken: map[string]int{}, ups: map[string]*upstream{}, parts: map[string]*assembly{},
@@ -164,6 +165,9 @@ func (n *session) take(msg *nats.Msg) {
 	if id, ok := msg.Header[HeaderSession]; refusal == nil && ok && (len(id) != 1 || id[0] != n.name()) {
 		refusal = fail(CodeRefused, "subject and header name different sessions", s.facts())
 	}
+	if refusal == nil {
+		s.mirror("up", n.whose, m.Raw)
+	}
 	if refusal == nil && m.Request() && msg.Reply == "" {
 		return // nobody to answer to
 	}
@@ -252,6 +256,7 @@ func (n *session) say(m Message) {
 		return
 	}
 	n.room()
+	n.serving.mirror("down", n.whose, m.Raw)
 	if _, err := n.down.send(kind, m.Raw, false); err != nil {
 		n.serving.log.Info("a message of the server waits for the connection", "session", n.id, "err", err)
 	}
