@@ -33,6 +33,7 @@ var commands = []struct {
 	{groupUse, getCommand},
 	{groupUse, whereisCommand},
 	{groupUse, callCommand},
+	{groupUse, tapCommand},
 	{groupUse, toolsCommand},
 	{groupUse, readCommand},
 	{groupUse, promptCommand},

@@ -96,7 +96,9 @@ func talker(who string, entered chan<- string) *mcp.Server {
 	}
 	add(&mcp.Tool{Name: "look", Annotations: &mcp.ToolAnnotations{ReadOnlyHint: true}}, hang)
 	add(&mcp.Tool{Name: "change"}, hang)
-	add(&mcp.Tool{Name: "large"}, func(context.Context, *mcp.CallToolRequest) (string, error) { return strings.Repeat("x", largeText), nil })
+	add(&mcp.Tool{Name: "large"}, func(context.Context, *mcp.CallToolRequest) (string, error) {
+		return strings.Repeat("x", largeText), nil
+	})
 	s.AddResource(&mcp.Resource{URI: "fake://one", Name: "one"}, func(context.Context, *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) {
 		return &mcp.ReadResourceResult{}, nil
 	})
