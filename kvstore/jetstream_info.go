@@ -54,6 +54,8 @@ type Info struct {
 	Leader   string            // the server that takes the writes; "" in an election, or where there is no cluster
 	Created  time.Time         // which log this is
 	Last     Revision          // the newest entry's
+	Time     time.Time         // the clock of who answered: the leader's
+	Behind   map[string]uint64 // other servers with a copy: how many entries theirs lacks. One that is offline has an entry in Warnings
 	Metadata map[string]string // what its maker wrote beside it
 	Warnings []string          // what is not as it should be, one sentence each
 }
@@ -75,10 +77,15 @@ func (s *JetStream) Info(ctx context.Context) (Info, error) {
 		Servers:  s.servers(),
 		Created:  info.Created,
 		Last:     Revision(info.State.LastSeq),
+		Time:     info.TimeStamp,
 		Metadata: maps.Clone(logMetadata(info)),
 	}
 	if info.Cluster != nil {
 		out.Leader = info.Cluster.Leader
+		out.Behind = make(map[string]uint64, len(info.Cluster.Replicas))
+		for _, peer := range info.Cluster.Replicas {
+			out.Behind[peer.Name] = peer.Lag
+		}
 	}
 	out.Warnings = s.warnings(info, out)
 	return out, nil

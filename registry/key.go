@@ -15,6 +15,9 @@ const (
 	keyBarrier   = "barrier" // <process>
 )
 
+// kinds are all kinds of keys that this version knows.
+var kinds = []string{kindLease, kindName, kindGroup, kindStandby, kindReplica, kindProperty, kindClaim, keyPulse, keyBarrier}
+
 func leaseKey(session string) string          { return kindLease + "." + session }
 func nameKey(name string) string              { return kindName + "." + name }
 func standbyKey(name, instance string) string { return kindStandby + "." + name + "." + instance }

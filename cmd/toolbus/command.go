@@ -44,6 +44,7 @@ var commands = []struct {
 	{groupUse, joinCommand},
 	{groupUse, leaveCommand},
 	{groupUse, historyCommand},
+	{groupMore, doctorCommand},
 	{groupMore, benchCommand},
 	{groupMore, versionCommand},
 	{groupMore, exitCodesTopic},

@@ -34,12 +34,13 @@ var (
 	classTimeout     = &class{8, "timeout", "no answer within --timeout"}
 	classNoAnswer    = &class{9, "no_answer", "the name is registered, but nobody answers"}
 	classDeclined    = &class{10, "declined", "the owner was asked and does not do it"}
+	classUnhealthy   = &class{11, "unhealthy", "doctor found something"}
 	classInterrupted = &class{130, "interrupted", "SIGINT"}
 	classTerminated  = &class{143, "terminated", "SIGTERM"}
 )
 
 var classes = []*class{classOK, classInternal, classUsage, classAuth, classUnreachable, classTool, classNotFound, classTaken, classTimeout,
-	classNoAnswer, classDeclined, classInterrupted, classTerminated}
+	classNoAnswer, classDeclined, classUnhealthy, classInterrupted, classTerminated}
 
 // failure is an error that a command makes itself: it knows its class, what to do about it, and facts for programs.
 type failure struct {

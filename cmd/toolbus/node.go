@@ -110,9 +110,12 @@ func (e *env) keep(ctx context.Context, r *running, name string, role registry.R
 	if err := r.reg.WaitSynced(ctx); err != nil {
 		return err
 	}
+	metadata := map[string]string{"node": name, "scope": e.scope, "role": string(role)}
+	if r.node != nil {
+		metadata["election"] = r.node.ElectionTimeout().String() // it must be the same on all nodes: `doctor` looks
+	}
 	r.stop, err = r.conn.Announce(ctx, bus.ServiceInfo{
-		Name: "toolbus", Version: build().Version, Description: "toolbus node " + name,
-		Metadata: map[string]string{"node": name, "scope": e.scope, "role": string(role)},
+		Name: "toolbus", Version: build().Version, Description: "toolbus node " + name, Metadata: metadata,
 	})
 	return err
 }
