@@ -211,7 +211,7 @@ func single(t *testing.T, dir, prefix string) results {
 	for _, f := range found {
 		name := stamp.ReplaceAllString(strings.TrimPrefix(filepath.Base(f), prefix), "")
 		o := outcome{}
-		for _, c := range checks(t, f) {
+		for _, c := range readChecks(t, f) {
 			switch c.Status {
 			case "SUCCESS":
 				o.passed++
@@ -232,7 +232,7 @@ type check struct {
 	ErrorMessage string `json:"errorMessage"`
 }
 
-func checks(t *testing.T, dir string) (all []check) {
+func readChecks(t *testing.T, dir string) (all []check) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(dir, "checks.json"))
 	if err != nil {
@@ -252,7 +252,7 @@ func failures(t *testing.T, pattern string) (why []string) {
 		t.Fatal(err)
 	}
 	for _, f := range found {
-		for _, c := range checks(t, f) {
+		for _, c := range readChecks(t, f) {
 			if c.Status == "FAILURE" {
 				why = append(why, c.ID+": "+c.ErrorMessage)
 			}
