@@ -61,7 +61,7 @@ func (c *child) listen(context.Context, Request) (Reply, error) {
 	}
 	echo := EchoServer()
 	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return echo }, &mcp.StreamableHTTPOptions{MaxRequestBodyBytes: 64 << 20})
-	go http.Serve(l, handler) //nolint:errcheck // it ends with the process
+	go func() { _ = http.Serve(l, handler) }() // it ends with the process
 	return Reply{URL: "http://" + l.Addr().String()}, nil
 }
 

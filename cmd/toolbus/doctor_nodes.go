@@ -76,7 +76,7 @@ func (p *patient) askNodes(ctx context.Context) (nodes []nodeInfo, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer sub.Unsubscribe() //nolint:errcheck // the connection is closed soon
+	defer sub.Unsubscribe() // an error means that the connection is gone
 	if err := nc.PublishRequest("$SRV.INFO.toolbus", inbox, nil); err != nil {
 		return nil, err
 	}

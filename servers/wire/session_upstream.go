@@ -11,12 +11,12 @@ import (
 
 // upstream is what one client says in a session, in numbered frames. The session's lock guards it.
 type upstream struct {
-	seq   uint64 // the last frame that came in order
+	seq   uint64    // the last frame that came in order
 	asked time.Time // when frames were asked for
 	lacks time.Time // since when frames are missing; zero: none are
-	taken uint64 // the last frame that the server has
-	bytes int    // since the last credit
-	told  uint64 // the last frame that the client knows to be taken
+	taken uint64    // the last frame that the server has
+	bytes int       // since the last credit
+	told  uint64    // the last frame that the client knows to be taken
 }
 
 // resumeAgain is how long a client is given to send frames again.
