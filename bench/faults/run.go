@@ -56,10 +56,10 @@ func Run(ctx context.Context, c RunConfig) (Result, error) {
 	}
 	res := Result{Seed: c.Seed}
 	w, err := StartWorld(ctx, WorldConfig{Dir: c.Dir, Seed: c.Seed, Nodes: 3, Clients: 6, TTL: runTTL, Pulse: runPulse, Workload: DefaultWorkload(), Skew: true, Log: c.Log})
-	defer w.Close()
 	if err != nil {
 		return res, fmt.Errorf("start: %w", err)
 	}
+	defer w.Close()
 	w.Log("seed %d: started after %v", c.Seed, time.Since(began).Round(time.Millisecond))
 	if err := w.Order(ctx, "go"); err != nil {
 		return res, err

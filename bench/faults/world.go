@@ -49,6 +49,16 @@ type Pause struct{ From, To int64 }
 
 // StartWorld starts the nodes, waits until they are a cluster, and starts the clients, which wait for an order.
 func StartWorld(ctx context.Context, c WorldConfig) (*World, error) {
+	w, err := startWorld(ctx, c)
+	if err != nil {
+		w.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// startWorld returns what has been started in any case.
+func startWorld(ctx context.Context, c WorldConfig) (*World, error) {
 	if c.Log == nil {
 		c.Log = func(string, ...any) {}
 	}

@@ -144,11 +144,6 @@ func (e *env) parseArguments(args []string) (arguments, error) {
 	return out, nil
 }
 
-// untyped tells whether an argument needs the schema.
-func (a arguments) untyped() bool {
-	return slices.ContainsFunc(a.pairs, func(p argument) bool { return p.json == nil })
-}
-
 // convert makes the object of the pairs. With a schema it converts, and finds what is unknown or missing before anything is called.
 func (a arguments) convert(s *schema, command string) (json.RawMessage, error) {
 	values := map[string]json.RawMessage{}

@@ -29,9 +29,9 @@ func TestKilledChild(t *testing.T) {
 				t.Errorf("process %d answers, which was killed", pid)
 			}
 			idle := p.next(session)
-			killed = killPID(t, idle)
+			killPID(t, idle)
 			if now := p.next(session); now == idle {
-				t.Errorf("process %d answers, which was killed", pid)
+				t.Errorf("process %d answers, which was killed", idle)
 			}
 		})
 	}

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 what the protocol has deprecated has to cross the bus too
+
 package aggregate_test
 
 import (

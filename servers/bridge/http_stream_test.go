@@ -150,7 +150,7 @@ func TestLostAnswerIsAnError(t *testing.T) {
 	if got := ask("huge"); len(got) < 8<<20 || !strings.HasSuffix(got, `xx"}`) {
 		t.Errorf("8 MiB: %d bytes, %.100s", len(got), got)
 	}
-	if err := p.(talker).Err(); err != nil {
+	if err := p.Err(); err != nil {
 		t.Errorf("the session ended: %v", err)
 	}
 }
