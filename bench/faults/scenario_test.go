@@ -23,10 +23,10 @@ func scenario(t *testing.T, workload faults.Workload) (context.Context, *faults.
 	w, err := faults.StartWorld(ctx, faults.WorldConfig{
 		Dir: t.TempDir(), Seed: 1, Nodes: 3, Clients: 4, TTL: 4 * time.Second, Pulse: 500 * time.Millisecond, Workload: workload, Log: t.Logf,
 	})
-	t.Cleanup(w.Close)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(w.Close)
 	if err := w.Order(ctx, "go"); err != nil {
 		t.Fatal(err)
 	}
