@@ -166,6 +166,12 @@ func TestReadmeCommands(t *testing.T) {
 			t.Errorf("toolbus %s: %v", f[1], err)
 			continue
 		}
+		if cmd.DisableFlagParsing { // it reads its flags itself
+			if err := cmd.ValidateArgs(rest); err != nil {
+				t.Errorf("toolbus %s: %v", f[1], err)
+			}
+			continue
+		}
 		if err := cmd.ParseFlags(rest); err != nil {
 			t.Errorf("toolbus %s: %v", f[1], err)
 		} else if err := cmd.ValidateArgs(cmd.Flags().Args()); err != nil {
