@@ -46,6 +46,6 @@
 // a new one; a name that somebody else has by then is reported by [Serving.Err].
 //
 // A panic in a handler of an SDK server ends the process, as it does without a bus: the SDK recovers none, and a server that goes on in an unknown state is worse than
-// one that is gone at once, everywhere. Who wants a panic to end one call adds a receiving middleware that recovers; who wants other servers of the
+// one that is gone at once, everywhere. Who wants a panic to end one call adds [Recover] as a receiving middleware; who wants other servers of the
 // process to live on runs this one as a command of its own.
 package servers

@@ -54,10 +54,17 @@ type CallerOptions struct {
 	// a name is visible some milliseconds before its new owner listens. nil: none is, and no request is sent again.
 	Held func(t Target) bool
 
-	// Limit is how long a call of this method may take at most, 0 for ever; nil: none has a limit.
+	// Limit is how long a call of this method may take at most, 0 for ever; nil: none has a limit, but for Silence. A call that reaches it is cancelled.
 	Limit func(method string) time.Duration
+	// Silence is how long a tools/call may say nothing: no progress, no answer (0: 5 minutes; negative: for ever). It is cancelled then, and after Longest
+	// whatever it says (0: 1 hour; negative: never).
+	Silence, Longest time.Duration
 
-	FirstFrame time.Duration // how long a call waits for its first frame (0: 10 s). Instances send it within 100 ms
+	// Repeatable tells whether a tool may be called again where it is not known whether the first call was carried out; nil: what tools/list has said
+	// to this Caller, the annotations readOnlyHint and idempotentHint.
+	Repeatable func(t Target, tool string) bool
+
+	FirstFrame time.Duration // how long a call waits for its first frame, and for frames that were lost (0: 10 s). Instances send the first within 100 ms
 	MaxMessage int           // the largest message in bytes, both ways (0: DefaultMaxMessage)
 	Idle       time.Duration // how long a session that Open has opened lives unused, in whole seconds (0: DefaultIdle)
 	Logger     *slog.Logger
@@ -80,11 +87,14 @@ type Caller struct {
 	work   sync.WaitGroup
 	away   atomic.Bool // the connection is away: publishing may wait for a lock
 
+	payload atomic.Int64 // what the server takes: asking the connection may wait for its lock too
+
 	mu      sync.Mutex
 	clients map[string]*client
 	owners  map[string]*owner // by instance and lease
 	probes  map[string]*probe
 	next    uint64
+	tools   map[string]map[string]bool // by target: the tools that may be called again
 }
 
 // NewCaller starts a Caller on conn. It ends with Close.
@@ -96,7 +106,7 @@ func NewCaller(conn *bus.Conn, opts *CallerOptions) (*Caller, error) {
 	c := &Caller{
 		nc: nc, opts: *opts, limit: positive(opts.MaxMessage, DefaultMaxMessage), log: opts.Logger,
 		inbox: nc.NewInbox(), in: make(chan *nats.Msg, inboundBuffer),
-		clients: map[string]*client{}, owners: map[string]*owner{}, probes: map[string]*probe{},
+		clients: map[string]*client{}, owners: map[string]*owner{}, probes: map[string]*probe{}, tools: map[string]map[string]bool{},
 	}
 	c.opts.Scope = orDefault(opts.Scope, "default")
 	if c.opts.FirstFrame <= 0 {
@@ -109,6 +119,7 @@ func NewCaller(conn *bus.Conn, opts *CallerOptions) (*Caller, error) {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.payload.Store(nc.MaxPayload())
 	sub, err := nc.ChanSubscribe(c.inbox+".>", c.in)
 	if err != nil {
 		c.cancel()
@@ -223,6 +234,15 @@ func (c *Caller) farewell(msg *nats.Msg) {
 	}
 	if msg.Header.Get(HeaderFrame) == frameBeat && msg.Reply != "" {
 		_ = c.nc.PublishMsg(&nats.Msg{Subject: msg.Reply, Header: nats.Header{HeaderWire: {Version}, HeaderFrame: {frameBye}}})
+	}
+}
+
+// spawn runs f on a goroutine that Close waits for, unless Close has begun to.
+func (c *Caller) spawn(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx.Err() == nil {
+		c.work.Go(f)
 	}
 }
 

@@ -14,7 +14,7 @@ const (
 	probeEvery   = time.Second
 	idleProbe    = 5 * time.Second        // where only a session waits, and no call
 	secondProbe  = 250 * time.Millisecond // after one that found nobody
-	patience     = 10 * time.Second       // for an instance without interest whose lease goes on
+	patience     = 30 * time.Second       // for an instance without interest whose lease goes on
 	silenceLimit = 30 * time.Second       // for an instance that has interest and says nothing
 )
 
@@ -55,6 +55,9 @@ func (c *Caller) watch() {
 				c.overdue(now)
 			}
 		case is := <-status:
+			if is == nats.CONNECTED {
+				c.payload.Store(c.nc.MaxPayload()) // it may be another server
+			}
 			c.away.Store(is != nats.CONNECTED)
 		case <-c.ctx.Done():
 			return

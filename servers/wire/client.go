@@ -38,8 +38,9 @@ type client struct {
 	over    bool
 	err     error
 
-	detached bool // the session belongs to no client: frames have no numbers, and its end is not the session's
-	leaving  bool // nobody waits for the session any more that an initialize opens
+	poll     *Poll // it asks all members of a group
+	detached bool  // the session belongs to no client: frames have no numbers, and its end is not the session's
+	leaving  bool  // nobody waits for the session any more that an initialize opens
 
 	latest *pending // the last request: the only one of a Stream
 
@@ -63,6 +64,12 @@ type pending struct {
 	cancel  []byte    // a cancellation that waits for it
 	opens   chan struct{}
 	again   func(context.Context) error // sends it once more; nil: it was, or is not to be
+	tries   int                         // how often that was tried
+	raw     []byte                      // the request, if it may go to another member
+	target  string                      // its tool, prompt or resource
+	attempt int                         // so many members have had it
+	limit   time.Duration               // the one that it has reached
+	heard   time.Time                   // when it was sent, or last said something
 	told    chan *Error                 // instead of an answer: whether the instance has taken it
 	listens chan struct{}               // it asks for the frames of a stream; closed when they begin
 	began   string                      // the event after which they begin
@@ -156,6 +163,8 @@ func (p *client) reply(tail string) string { return p.caller.inbox + "." + p.tag
 func (p *client) subject(method, target string) Subject {
 	s := Subject{Scope: p.caller.opts.Scope, Kind: ByName, Method: MethodToken(method), Target: TargetToken(target), Name: p.target.Name}
 	switch {
+	case p.poll != nil:
+		s.Kind, s.Name = ToAll, p.target.Group
 	case p.target.Group != "":
 		s.Kind, s.Name = ByGroup, p.target.Group
 	case p.target.Instance != "":

@@ -44,20 +44,14 @@ func (p *client) request(ctx context.Context, m Message, target string) error {
 	p.latest = c
 	p.mu.Unlock()
 
-	var headers []string
-	if c.opens != nil {
-		headers = []string{HeaderDownlink, p.reply("d")}
-		if p.detached {
-			headers = []string{HeaderIdle, strconv.Itoa(int(p.caller.idle / time.Second))}
-		}
-	}
-	if p.target.Token != "" {
-		headers = append(headers, HeaderToken, p.target.Token)
-	}
+	headers := p.headers(c)
 	send := func(ctx context.Context) error {
 		return p.publish(ctx, c.subject, p.reply(c.number), frameRequest, m.Raw, c.session, c, headers...)
 	}
-	if !c.session && p.caller.opts.Held != nil {
+	if len(m.Raw) <= window && !c.session {
+		c.raw, c.target = m.Raw, target // to be sent to another member, if need be
+	}
+	if (!c.session || p.detached) && p.caller.opts.Held != nil {
 		p.mu.Lock()
 		c.again = send
 		p.mu.Unlock()
@@ -79,17 +73,26 @@ func (p *client) sent(c *pending, err error) {
 	}
 	p.mu.Lock()
 	c.sent = time.Now()
+	c.heard = c.sent
 	p.mu.Unlock()
 }
 
-// againAfter is how long a request waits that nobody listened for, though somebody is to.
-const againAfter = 50 * time.Millisecond
+const (
+	againAfter  = 50 * time.Millisecond // how long a request waits that nobody listened for, though somebody is to
+	comingEvery = 250 * time.Millisecond
+	comingTries = 20 // of a message in a detached session whose instance is registered and does not listen
+)
 
 // tryAgain sends a request once more, a little later, that nobody has listened for. False: it is not to be sent again.
 func (p *client) tryAgain(c *pending) bool {
 	p.mu.Lock()
-	send := c.again
-	c.again = nil
+	send, most, wait := c.again, 1, againAfter
+	if p.detached && p.session != "" { // the instance is known: it may be connecting again
+		most, wait = comingTries, comingEvery
+	}
+	if c.tries++; c.tries >= most {
+		c.again = nil
+	}
 	wanted := c.cancel == nil
 	p.mu.Unlock()
 	if send == nil || !wanted || !p.caller.opts.Held(p.target) {
@@ -97,7 +100,7 @@ func (p *client) tryAgain(c *pending) bool {
 	}
 	p.caller.work.Go(func() { // tryAgain runs in work itself
 		select {
-		case <-time.After(againAfter):
+		case <-time.After(wait):
 		case <-p.caller.ctx.Done():
 			return // its Close has answered
 		}
@@ -105,7 +108,7 @@ func (p *client) tryAgain(c *pending) bool {
 		defer p.out.Unlock()
 		p.mu.Lock()
 		open := p.calls[c.number] == c && c.cancel == nil
-		c.rest = nil
+		c.rest, c.parts = nil, nil
 		p.mu.Unlock()
 		if open {
 			p.sent(c, send(p.caller.ctx))
@@ -119,9 +122,9 @@ func (p *client) tryAgain(c *pending) bool {
 // publish sends a message, in parts if it is large. In a session of its own the parts follow one another; else those after the first wait
 // in c until the first frame tells who has that.
 func (p *client) publish(ctx context.Context, subject Subject, reply, kind string, body []byte, session bool, c *pending, headers ...string) error {
-	size := int(p.caller.nc.MaxPayload()) - partRoom
+	size := int(p.caller.payload.Load()) - partRoom
 	if size <= 0 {
-		return fmt.Errorf("wire: the server takes no payload of %d bytes", p.caller.nc.MaxPayload())
+		return fmt.Errorf("wire: the server takes no payload of %d bytes", p.caller.payload.Load())
 	}
 	parts := max(1, (len(body)+size-1)/size)
 	for i := range parts {
@@ -213,6 +216,9 @@ func (p *client) finish(c *pending, err *Error) {
 	p.take(c)
 	wanted := c.cancel == nil
 	p.mu.Unlock()
+	if wanted && p.retry(c, err) {
+		return
+	}
 	if wanted {
 		p.reject(c, err)
 	}

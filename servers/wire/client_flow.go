@@ -36,15 +36,15 @@ func (p *client) part(in *inbound, c *pending) {
 // missing asks for the frames that did not come. c is nil for the downlink.
 func (p *client) missing(in *inbound, c *pending) {
 	p.mu.Lock()
-	ask, gone := in.ask(time.Now())
+	ask, gone := in.ask(time.Now(), p.caller.opts.FirstFrame)
 	seq := in.seq
 	p.mu.Unlock()
 	switch {
 	case gone && c == nil:
-		p.lost(fmt.Sprintf("frame %d did not come, and was asked for %d times", seq+1, resumeTries))
+		p.lost(fmt.Sprintf("frame %d was asked for, and did not come", seq+1))
 	case gone:
 		facts := p.facts(c)
-		facts.Why = fmt.Sprintf("frame %d did not come, and was asked for %d times", seq+1, resumeTries)
+		facts.Why = fmt.Sprintf("frame %d was asked for, and did not come", seq+1)
 		p.finish(c, fail(CodeUnknown, "frames of the answer were lost", facts))
 	case ask:
 		p.control(frameResume, in, seq)

@@ -30,5 +30,10 @@
 // One goroutine a [Server] and one a Caller sort all that comes; neither ever waits for a backend or a reader. Subscriptions cost no goroutine. A conversation with a backend has
 // one goroutine that reads it; a session one more that keeps its client's order.
 //
-// Resumption after lost frames, a credit window and retries on another member are not here yet; the frames have their places.
+// # What is kept
+//
+// Each side keeps the frames that the other has not taken, and some that it has, so that the loss of a NATS server costs nothing: a gap is asked for again, and only what
+// cannot be had ends a call or a session. The window bounds that, and the buffers of the servers in between: a reader that is slow stops its sender, and NATS never has to drop.
+// A detached session ([Caller.Open], [Remote]) uses the same store for processes that come and go: an HTTP gateway replica can serve any request of a session that another
+// has opened.
 package wire

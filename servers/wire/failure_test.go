@@ -188,7 +188,8 @@ func TestLostFramesEndTheCall(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStage(t, nil)
+			t.Parallel()
+			s := newStage(t, &wire.CallerOptions{FirstFrame: 2 * time.Second})
 			byHand(t, s, answer)
 			p := s.dial(t, wire.Target{Name: "w"})
 			say(t, p, `{"jsonrpc":"2.0","id":1,"method":"m"}`)

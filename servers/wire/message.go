@@ -19,6 +19,8 @@ const (
 	methodInitialize = "initialize"
 	methodCancelled  = "notifications/cancelled"
 	methodProgress   = "notifications/progress"
+	methodCallTool   = "tools/call"
+	methodListTools  = "tools/list"
 )
 
 // Message is one JSON-RPC message as it came, and where in it the few things stand that the wire reads. Nothing is ever encoded

@@ -195,7 +195,15 @@ func (p *client) ask(ctx context.Context, c *pending, kind, method, target strin
 	p.calls[c.number] = c
 	p.latest = c
 	p.mu.Unlock()
-	p.sent(c, p.publish(ctx, c.subject, c.in.to, kind, body, true, c, headers...))
+	send := func(ctx context.Context) error {
+		return p.publish(ctx, c.subject, c.in.to, kind, body, true, c, headers...)
+	}
+	if p.caller.opts.Held != nil {
+		p.mu.Lock()
+		c.again = send
+		p.mu.Unlock()
+	}
+	p.sent(c, send(ctx))
 	return nil
 }
 

@@ -55,8 +55,8 @@ type Serving struct {
 
 	mu       sync.Mutex
 	subs     []*nats.Subscription
-	groups   map[string]*nats.Subscription
-	calls    map[string]*call // by reply subject, from arrival to answer
+	groups   map[string][]*nats.Subscription // of one member, and of all
+	calls    map[string]*call                // by reply subject, from arrival to answer
 	queue    []*call
 	inFlight int
 	sessions map[string]*session
@@ -102,7 +102,7 @@ func (s *Server) Serve(ctx context.Context, opts ServeOptions, backend Backend) 
 	}
 	v := &Serving{
 		server: s, opts: opts, backend: backend, log: opts.Logger, limit: s.limit,
-		groups: map[string]*nats.Subscription{}, calls: map[string]*call{}, sessions: map[string]*session{}, parts: map[string]*incoming{},
+		groups: map[string][]*nats.Subscription{}, calls: map[string]*call{}, sessions: map[string]*session{}, parts: map[string]*incoming{},
 		idle: make(chan struct{}), done: make(chan struct{}),
 	}
 	if v.log == nil {
@@ -170,17 +170,22 @@ func (s *Serving) Join(group string) error {
 	if err != nil {
 		return fmt.Errorf("wire: listening for group %s: %w", group, err)
 	}
-	s.groups[group] = sub
+	all, err := s.server.subscribe(s, listenSubject(s.server.scope, ToAll, group), "")
+	if err != nil {
+		s.server.unsubscribe(sub)
+		return fmt.Errorf("wire: listening for group %s: %w", group, err)
+	}
+	s.groups[group] = []*nats.Subscription{sub, all}
 	return nil
 }
 
 // Leave stops to answer for group. Calls that came through it go on.
 func (s *Serving) Leave(group string) {
 	s.mu.Lock()
-	sub := s.groups[group]
+	subs := s.groups[group]
 	delete(s.groups, group)
 	s.mu.Unlock()
-	if sub != nil {
+	for _, sub := range subs {
 		s.server.unsubscribe(sub)
 	}
 }
@@ -212,8 +217,8 @@ func (s *Serving) stop() bool {
 	}
 	s.closing = true
 	subs := s.subs
-	for _, sub := range s.groups {
-		subs = append(subs, sub)
+	for _, group := range s.groups {
+		subs = append(subs, group...)
 	}
 	if len(s.calls) == 0 {
 		close(s.idle)

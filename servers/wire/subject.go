@@ -13,6 +13,7 @@ type Kind string
 const (
 	ByName     Kind = "rq" // any instance of a name: a queue group
 	ByGroup    Kind = "gr" // one member of a group: a queue group
+	ToAll      Kind = "al" // all members of a group, no queue group
 	ByInstance Kind = "in" // exactly this instance, in a session or without one
 )
 
@@ -36,7 +37,7 @@ type Subject struct {
 	Session  string // ByInstance only; "" is none
 	Method   string
 	Target   string
-	Name     string // the name, or for ByGroup the group
+	Name     string // the name, or for ByGroup and ToAll the group
 }
 
 // String builds the subject. It does not check: see Validate.
@@ -108,7 +109,7 @@ func (s Subject) Validate() error {
 	switch {
 	case !validID(s.Scope):
 		return fmt.Errorf("wire: bad scope %q", s.Scope)
-	case s.Kind != ByName && s.Kind != ByGroup && s.Kind != ByInstance:
+	case s.Kind != ByName && s.Kind != ByGroup && s.Kind != ToAll && s.Kind != ByInstance:
 		return fmt.Errorf("wire: unknown kind of subject %q", s.Kind)
 	case s.Kind == ByInstance && !validID(s.Instance):
 		return fmt.Errorf("wire: bad instance %q", s.Instance)
