@@ -154,14 +154,14 @@ func (c *Caller) Close() error {
 // session, pinned to the instance that answered it; requests without a session go each to any instance of the target.
 // Failures of single calls come back as error responses; Read ends with an error when the session does.
 func (c *Caller) Dial(t Target) (Pipe, error) {
-	p, err := c.dial(t)
+	p, err := c.dial(t, nil)
 	if err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-func (c *Caller) dial(t Target) (*client, error) {
+func (c *Caller) dial(t Target, prepare func(*client)) (*client, error) {
 	switch {
 	case t.Group != "" && (t.Name != "" || t.Instance != ""):
 		return nil, fmt.Errorf("wire: a target is a name or a group, not both: %q, %q", t.Name, t.Group)
@@ -179,6 +179,9 @@ func (c *Caller) dial(t Target) (*client, error) {
 	}
 	c.next++
 	p := newClient(c, t, strconv.FormatUint(c.next, 10))
+	if prepare != nil {
+		prepare(p) // before anybody else sees it
+	}
 	c.clients[p.tag] = p
 	return p, nil
 }

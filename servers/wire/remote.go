@@ -25,7 +25,7 @@ type Remote struct {
 // Request sends one request without a session to any instance of the target, and returns when it is on its way. Errors: the message is no
 // request, too large, or names a bad target. All that becomes of it comes in the Stream.
 func (c *Caller) Request(ctx context.Context, t Target, msg json.RawMessage) (*Stream, error) {
-	p, err := c.dial(t)
+	p, err := c.dial(t, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -51,11 +51,10 @@ func (c *Caller) Open(ctx context.Context, t Target, initialize json.RawMessage)
 	if m, err := Scan(initialize); err != nil || m.Method != methodInitialize || !m.Request() {
 		return nil, nil, &Error{Code: -32600, Message: "not an initialize"}
 	}
-	p, err := c.dial(t)
+	p, err := c.dial(t, func(p *client) { p.detached = true })
 	if err != nil {
 		return nil, nil, err
 	}
-	p.detached = true
 	s, err := p.once(ctx, initialize)
 	if err != nil {
 		return nil, nil, err
@@ -109,13 +108,10 @@ func (r *Remote) Name() string { return r.name }
 func (r *Remote) Instance() string { return r.instance }
 
 func (r *Remote) client() (*client, error) {
-	p, err := r.caller.dial(Target{Name: r.name, Instance: r.instance})
-	if err != nil {
-		return nil, err
-	}
-	p.detached, p.session = true, r.session
-	p.pin = Owner{Name: r.name, Instance: r.instance}
-	return p, nil
+	return r.caller.dial(Target{Name: r.name, Instance: r.instance}, func(p *client) {
+		p.detached, p.session = true, r.session
+		p.pin = Owner{Name: r.name, Instance: r.instance}
+	})
 }
 
 // Request sends one request in the session. Errors: as Caller.Request. A session that has ended is the ErrNoSession of the response's Event.
@@ -208,8 +204,8 @@ func (p *client) ask(ctx context.Context, c *pending, kind, method, target strin
 }
 
 // Listen gives what the server says by itself: requests, and notifications that belong to no request. after is the id of the last Event that was seen, whatever
-// process saw it, and what has come since then follows; "" is from now on, and for the
-// first who listens to the session all that was said before he could. One process listens to a session, the newest: the Stream of another ends with
+// process saw it, and what has come since then follows; "" is after the last
+// Event that a Stream of Listen has read: what was said while nobody listened waits for who does. One process listens to a session, the newest: the Stream of another ends with
 // ErrReplaced. While nobody listens the instance keeps the last 256 messages, at most 1 MiB. Errors: ErrNoSession; ErrUnknown if what
 // followed after is not kept any more; ctx's.
 func (r *Remote) Listen(ctx context.Context, after string) (*Stream, error) {
