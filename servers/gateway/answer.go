@@ -125,6 +125,9 @@ type kind struct {
 	open   bool // a stream without an answer: the client listens
 }
 
+// primeWithin is how long the stream of a client that can go on from an event waits at most for the place of the first.
+const primeWithin = 5 * time.Second
+
 // relay answers a request with what s says: as JSON where the answer comes soon and alone, else as a stream of events. It closes s.
 func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, id json.RawMessage, s stream, k kind) {
 	defer s.close()
@@ -138,6 +141,9 @@ func (g *Gateway) relay(w http.ResponseWriter, r *http.Request, id json.RawMessa
 		within = max(within, modernWithin)
 	}
 	first, late, err := readWithin(ctx, s, within)
+	for end := time.Now().Add(primeWithin); k.prime && late && s.start() == "" && time.Now().Before(end); {
+		first, late, err = readWithin(ctx, s, within) // the instance has not said yet that it has the request: there is no place to go on from
+	}
 	switch {
 	case err != nil && (err != io.EOF || !k.open):
 		g.failed(w, r, id, err)

@@ -69,24 +69,35 @@ type replica struct {
 	*gateway.Gateway
 	http    *httptest.Server
 	out     atomic.Bool  // a balancer is to leave it out
-	streams atomic.Int32 // streams of events that have begun
+	streams atomic.Int32 // streams of calls whose first event is on its way: the client can go on with them
 }
 
 // ServeHTTP counts the answers that become streams.
 func (r *replica) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	r.Gateway.ServeHTTP(&counter{w, r}, req)
+	if req.Method == http.MethodPost {
+		w = &counter{ResponseWriter: w, of: r}
+	}
+	r.Gateway.ServeHTTP(w, req)
 }
 
 type counter struct {
 	http.ResponseWriter
-	of *replica
+	of             *replica
+	wrote, counted bool
 }
 
-func (c *counter) WriteHeader(status int) {
-	if c.Header().Get("Content-Type") == "text/event-stream" {
+func (c *counter) Write(data []byte) (int, error) {
+	c.wrote = true
+	return c.ResponseWriter.Write(data)
+}
+
+func (c *counter) FlushError() error {
+	err := http.NewResponseController(c.ResponseWriter).Flush()
+	if err == nil && c.wrote && !c.counted && c.Header().Get("Content-Type") == "text/event-stream" {
+		c.counted = true
 		c.of.streams.Add(1)
 	}
-	c.ResponseWriter.WriteHeader(status)
+	return err
 }
 
 func (c *counter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
