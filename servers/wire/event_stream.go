@@ -28,6 +28,9 @@ func (s *Stream) Read(ctx context.Context) (Event, error) {
 		e.ID = EventID(it.in.id, it.seq)
 		s.p.mu.Unlock()
 		s.read.Store(&e.ID)
+		if s.listen && !it.last {
+			s.p.control(frameCredit, it.in, it.seq) // each one: the next who listens goes on after it
+		}
 		s.p.taken(it)
 	}
 	if it.failure {

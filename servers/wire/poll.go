@@ -31,12 +31,11 @@ func (c *Caller) AskAll(ctx context.Context, group string, msg json.RawMessage) 
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.dial(Target{Group: group})
+	poll := &Poll{id: m.ID(), seen: map[string]bool{}}
+	p, err := c.dial(Target{Group: group}, func(p *client) { p.poll, poll.p = poll, p })
 	if err != nil {
 		return nil, err
 	}
-	poll := &Poll{p: p, id: m.ID(), seen: map[string]bool{}}
-	p.poll = poll
 	// The call that is asked is answered by nobody: it hears that nobody listens. It is never overdue, as it is never noted as sent.
 	base := &pending{id: m.ID(), key: "", method: m.Method, number: "1", subject: p.subject(m.Method, target)}
 	base.in.to = p.reply(base.number)
@@ -78,12 +77,11 @@ func (c *Caller) PublishAll(ctx context.Context, group string, msg json.RawMessa
 	if err != nil {
 		return err
 	}
-	p, err := c.dial(Target{Group: group})
+	p, err := c.dial(Target{Group: group}, func(p *client) { p.poll = &Poll{} })
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	p.poll = &Poll{}
 	return p.publish(ctx, p.subject(m.Method, target), "", frameNotification, m.Raw, false, nil)
 }
 

@@ -257,6 +257,9 @@ func (n *session) say(m Message) {
 	}
 	n.room()
 	n.serving.mirror("down", n.whose, m.Raw)
+	if m.Request() && n.beside(m.Raw) {
+		return
+	}
 	if _, err := n.down.send(kind, m.Raw, false); err != nil {
 		n.serving.log.Info("a message of the server waits for the connection", "session", n.id, "err", err)
 	}

@@ -65,6 +65,27 @@ func (n *session) stream(id string) *stream {
 	return nil
 }
 
+// beside asks a client that does not listen on the stream of its newest request that it waits for: it may never listen, and the server waits for its answer.
+func (n *session) beside(request []byte) bool {
+	if !n.detached || n.down.address() != "" {
+		return false
+	}
+	var newest *call
+	s := n.serving
+	s.mu.Lock()
+	for _, c := range s.calls {
+		if c.of == n && !c.bare && c.conv.Load() != nil && c.address() != "" && (newest == nil || c.since.After(newest.since)) {
+			newest = c
+		}
+	}
+	s.mu.Unlock()
+	if newest == nil || newest.backlog() > s.limit {
+		return false
+	}
+	sent, _ := newest.send(frameRequest, request, false) // what the connection cannot take now goes out later
+	return sent
+}
+
 // find finds the stream of an answered request by where it goes.
 func (n *session) find(to string) *stream {
 	n.mu.Lock()

@@ -3,6 +3,7 @@ package wire
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -31,7 +32,7 @@ type stream struct {
 	taken   uint64     // the last frame that the other side is known to have
 	open    int        // bytes published and not taken
 	tail    uint64     // the last frame before the last message
-	heard   bool       // somebody has listened
+	had     uint64     // the last message that a listener is known to have
 	over    bool       // nothing may follow
 	ended   bool       // nothing may be sent or resumed
 }
@@ -41,6 +42,12 @@ type frame struct {
 	kind, part string
 	body       []byte
 	headers    []string
+}
+
+// ends tells whether a message ends with the frame.
+func (f *frame) ends() bool {
+	i, n, _ := strings.Cut(f.part, "/")
+	return i == n
 }
 
 type identity struct{ instance, lease, name string }
@@ -206,6 +213,9 @@ func (s *stream) trim() {
 func (s *stream) credit(seq uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if seq <= s.out && seq > max(s.had, s.before) && s.frames[seq-s.before-1].ends() {
+		s.had = seq
+	}
 	if seq > s.out || seq <= s.taken {
 		return false
 	}
@@ -241,15 +251,16 @@ func (s *stream) resume(after uint64) error {
 func (s *stream) move(subject string, after uint64, now bool) (old string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now && (s.heard || s.id != downStream) {
+	switch {
+	case now && s.id == downStream: // what was said while nobody listened waits for who does
+		after = max(s.before, s.had)
+	case now:
 		after = s.last()
-	} else if now { // the first who listens gets what was said before he could
-		after = s.before
 	}
 	if err := s.rewind(after); err != nil {
 		return "", err
 	}
-	s.heard = true
+	s.had = max(s.had, after)
 	old, s.subject = s.subject, subject
 	ack := &nats.Msg{Subject: subject, Header: nats.Header{
 		HeaderWire: {Version}, HeaderFrame: {frameAck}, HeaderAfter: {EventID(s.id, after)},
