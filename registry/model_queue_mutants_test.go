@@ -26,12 +26,12 @@ var queueBounds = map[string]struct {
 	"queue, one instance":    {queueing | vRelease | vSweep, 6, again, 90_000},
 	"queue, a day":           {vClaim | vStandBy | vSucceed | vRelease | vVanish | vEnd, 7, apart, 80_000},
 	"transfer":               {vClaim | vStandBy | vSucceed | vTransfer | vRelease | vEnd, 7, apart, 200_000},
-	"replace":                {vClaim | vStandBy | vSucceed | vReplace | vRelease | vEnd, 7, apart, 250_000},
+	"replace":                {vClaim | vStandBy | vSucceed | vReplace | vRelease | vEnd, 7, apart, 240_000},
 	"shared":                 {sharing | vSweep, 12, apart, 70_000},
 	"shared, update":         {sharing | vUpdate, 10, apart, 10_000},
 	"shared, queue":          {sharing | vStandBy | vSucceed | vClaim, 8, apart, 120_000},
 	"shared, queue, sweep":   {sharing | vStandBy | vSucceed | vSweep, 8, apart, 50_000},
-	"shared, replace, claim": {sharing | vReplace | vClaim | vRelease, 8, apart, 120_000},
+	"shared, replace, claim": {sharing | vReplace | vClaim | vRelease, 8, apart, 110_000},
 	"all":                    {1<<len(queueVerbs) - 1, 6, apart, 90_000},
 }
 
