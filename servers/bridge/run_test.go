@@ -235,11 +235,11 @@ func TestKilledChildIsUnregisteredAtOnce(t *testing.T) {
 	slices.Sort(known)
 	slices.Sort(gone)
 	t.Logf("known to the bridge: median %s, worst %s; gone elsewhere: median %s, worst %s", known[rounds/2], known[rounds-1], gone[rounds/2], gone[rounds-1])
-	// The median has room for a busy machine; the quickest shows that nothing is polled for or waited out.
-	if known[0] > 50*time.Millisecond || known[rounds/2] > 500*time.Millisecond {
+	// The median has room for a busy machine; the quick ones show that nothing is polled for or waited out.
+	if known[rounds/4] > 10*time.Millisecond || known[rounds/2] > 50*time.Millisecond {
 		t.Errorf("the bridge took %s to see it", known)
 	}
-	if gone[rounds/2] > time.Second {
+	if gone[rounds/2] > 250*time.Millisecond {
 		t.Errorf("it took %s until the name was gone", gone)
 	}
 }
