@@ -2,7 +2,9 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"time"
 
@@ -77,7 +79,8 @@ func (p *client) number(ctx context.Context, msg *nats.Msg, follows bool) (uint6
 	p.up.open += len(msg.Data)
 	p.mu.Unlock()
 	err := p.caller.put(ctx, msg)
-	if err == nil || follows {
+	var broken net.Error
+	if err == nil || follows || errors.As(err, &broken) { // a socket that broke took earlier frames with it: the instance asks for all of them
 		return seq, nil
 	}
 	p.mu.Lock()
