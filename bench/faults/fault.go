@@ -50,6 +50,7 @@ type Span struct {
 	From, To int64 // from when it began to when it was mended
 }
 
+// String says from when to when, by the clock of the records.
 func (s Span) String() string {
 	return fmt.Sprintf("%s %s (%.2f s)", s.Kind, s.Target, float64(s.To-s.From)/1e9)
 }
