@@ -10,8 +10,8 @@ import (
 type Freshness struct {
 	Revision kvstore.Revision `json:"revision"`
 	// Age is the most that the view can be behind: what the log had that long ago is in it. It is an upper bound, known from the pulse; a view that
-	// works is some milliseconds behind. Known is false where no pulse has been seen: then nothing bounds it. It counts from when the pulse was
-	// applied: the time that a pulse was held up on its way is not in it. Who must not miss that calls Refresh.
+	// works is some milliseconds behind. Known is false where no pulse has been seen: then nothing bounds it. It counts
+	// from when the pulse was written, as far as that is proven or, for who owns no session, can be seen: see age.go.
 	Age   time.Duration `json:"age"`
 	Known bool          `json:"known"`
 }
