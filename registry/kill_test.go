@@ -16,8 +16,8 @@ const killTTL = 6 * time.Second
 // A process that is killed is gone from the view of every node at once: the median of many kills within 50 ms, the worst within 250 ms.
 func TestKillProcess(t *testing.T) {
 	rounds, bound := 50, 50*time.Millisecond
-	if testing.Short() { // beside the race detector, which makes all of it several times as slow; the whole test keeps the promise
-		rounds, bound = 10, 150*time.Millisecond
+	if testing.Short() { // beside the race detector ten kills took 53 to 57 ms at the median; the promise is held to by the whole test, without it
+		rounds, bound = 10, 100*time.Millisecond
 	}
 	keepers := startKeepers(t, "kills", killTTL, func(int) []string { return nil })
 	var views []*registry.Registry
